@@ -1,0 +1,88 @@
+"""The Neural Turing Machine: a controller and a memory, one step at a time (figure 1 of the paper)."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ntm.batch import Batch
+from ntm.controllers.base import Controller
+from ntm.memories.base import Memory
+from ntm.trace import Trace
+
+
+class State(NamedTuple):
+    """All that a machine carries from one step to the next."""
+
+    controller: Any
+    memory: Any
+
+
+class Step(NamedTuple):
+    """What one step gave: the answer's logits, what the heads were told, and the state it left."""
+
+    output: Float[Tensor, "batch output"]
+    interface: Float[Tensor, "batch interface"]
+    state: State
+
+
+class Machine(nn.Module):
+    """A controller that sees the input and what was read before, and answers from its own output and what it reads now.
+
+    `controller` is called with `input_size=` once the memory has said how much it returns, so that no size is written
+    twice.
+    """
+
+    def __init__(self, *, input_size: int, output_size: int, controller: Callable[..., Controller], memory: Memory):
+        super().__init__()
+        self.memory = memory
+        self.controller = controller(input_size=input_size + memory.read_size)
+        self.interface = linear(self.controller.output_size, memory.interface_size)
+        self.output = linear(self.controller.output_size + memory.read_size, output_size)
+
+    def forward(self, inputs: Float[Tensor, "batch time input"]) -> Float[Tensor, "batch time output"]:
+        """Logits of every step of every sequence."""
+        return torch.stack([step.output for step in self.steps(inputs)], dim=1)
+
+    def steps(self, inputs: Float[Tensor, "batch time input"]) -> Iterator[Step]:
+        """Run the sequences, all from the initial state, one step at a time."""
+        state = self.initial_state(len(inputs))
+        for x in inputs.unbind(1):
+            step = self.step(x, state)
+            yield step
+            state = step.state
+
+    def step(self, x: Float[Tensor, "batch input"], state: State) -> Step:
+        """See the input and the previous reads, drive the heads, answer from the controller and the new reads."""
+        h, controller = self.controller(torch.cat([x, self.memory.reads(state.memory)], dim=-1), state.controller)
+        interface = self.interface(h)
+        memory = self.memory(interface, state.memory)
+        output = self.output(torch.cat([h, self.memory.reads(memory)], dim=-1))
+        return Step(output, interface, State(controller, memory))
+
+    def initial_state(self, batch_size: int) -> State:
+        return State(self.controller.initial_state(batch_size), self.memory.initial_state(batch_size))
+
+    @torch.no_grad()
+    def trace(self, episode: Batch) -> Trace:
+        """Run a batch of one sequence and keep everything that happened."""
+        (inputs,), (targets,), (mask,) = episode
+        steps = list(self.steps(episode.inputs))
+        return Trace(
+            inputs=inputs,
+            targets=targets,
+            mask=mask,
+            outputs=torch.sigmoid(torch.cat([step.output for step in steps])),
+            memory=self.memory.trace(
+                torch.cat([step.interface for step in steps]), [step.state.memory for step in steps]
+            ),
+        )
+
+
+def linear(in_features: int, out_features: int) -> nn.Linear:
+    """An affine layer that may have no outputs, as the interface of a machine without memory has none."""
+    with warnings.catch_warnings(action="ignore"):  # torch warns that there is nothing to initialise
+        return nn.Linear(in_features, out_features)

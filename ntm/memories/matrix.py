@@ -1,0 +1,116 @@
+"""The memory of section 3: a matrix addressed by content and by location."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import NonNegativeFloat, PositiveInt, validate_call
+from torch import Tensor
+
+from ntm import equations
+from ntm.heads import Addressing, Heads
+from ntm.initial import Initial, InitialWeighting, Kind, WeightingKind
+from ntm.memories.base import Memory
+from ntm.trace import MemoryTrace
+
+
+@dataclass(frozen=True)
+class MatrixState:
+    """The memory, where its heads are, and what they read last."""
+
+    M: Float[Tensor, "batch slots width"]
+    w_write: Float[Tensor, "batch write_heads slots"]
+    w_read: Float[Tensor, "batch read_heads slots"]
+    r: Float[Tensor, "batch read_heads width"]
+
+
+class MatrixMemory(Memory):
+    """`num_slots` vectors of `slot_width` numbers, under any number of write and read heads.
+
+    With `order=write_then_read` a read head addresses and reads the memory as this step's write left it; with
+    `read_then_write`, as the step found it. The paper leaves it open.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        num_slots: PositiveInt,
+        slot_width: PositiveInt,
+        num_read_heads: PositiveInt,
+        num_write_heads: PositiveInt,
+        addressing: Literal["content_and_location", "content"],
+        shift_range: PositiveInt,
+        order: Literal["write_then_read", "read_then_write"],
+        initial_memory: Kind,
+        initial_weighting: WeightingKind,
+        initial_reads: Kind,
+        initial_constant: float,
+        initial_std: NonNegativeFloat,
+    ):
+        super().__init__()
+        if shift_range % 2 == 0:
+            raise ValueError(
+                f"memory.shift_range={shift_range} must be odd, as many shifts back as ahead and one that stays. "
+                f"Set memory.shift_range={shift_range + 1} for shifts of up to {shift_range // 2} slots."
+            )
+        if shift_range > num_slots:
+            raise ValueError(
+                f"memory.shift_range={shift_range} needs at least {shift_range} slots, but memory.num_slots="
+                f"{num_slots}. Lower memory.shift_range or raise memory.num_slots."
+            )
+        self.num_slots, self.slot_width = num_slots, slot_width
+        self.num_read_heads, self.num_write_heads = num_read_heads, num_write_heads
+        self.order = order
+        self.heads = Heads(
+            num_read_heads=num_read_heads,
+            num_write_heads=num_write_heads,
+            slot_width=slot_width,
+            shift_range=shift_range,
+            by_location=addressing == "content_and_location",
+        )
+        self.interface_size = self.heads.interface_size
+        self.read_size = num_read_heads * slot_width
+        self.M_0 = Initial(initial_memory, (num_slots, slot_width), constant=initial_constant, std=initial_std)
+        self.w_write_0 = InitialWeighting(initial_weighting, num_write_heads, num_slots)
+        self.w_read_0 = InitialWeighting(initial_weighting, num_read_heads, num_slots)
+        self.r_0 = Initial(initial_reads, (num_read_heads, slot_width), constant=initial_constant, std=initial_std)
+
+    def initial_state(self, batch_size: int) -> MatrixState:
+        return MatrixState(
+            M=self.M_0.batch(batch_size),
+            w_write=self.w_write_0.batch(batch_size),
+            w_read=self.w_read_0.batch(batch_size),
+            r=self.r_0.batch(batch_size),
+        )
+
+    def forward(self, interface: Float[Tensor, "batch interface"], state: MatrixState) -> MatrixState:
+        heads = self.heads.cut(interface)
+        w_write = self.address(heads.write, state.M, state.w_write)
+        M = equations.add(equations.erase(state.M, w_write, heads.e), w_write, heads.a)
+        M_read = M if self.order == "write_then_read" else state.M
+        w_read = self.address(heads.read, M_read, state.w_read)
+        return MatrixState(M=M, w_write=w_write, w_read=w_read, r=equations.read(M_read, w_read))
+
+    def address(
+        self,
+        head: Addressing,
+        M: Float[Tensor, "batch slots width"],
+        w_prev: Float[Tensor, "batch heads slots"],
+    ) -> Float[Tensor, "batch heads slots"]:
+        """Find by content, then move by location: figure 2 of the paper, from left to right."""
+        w_c = equations.content_weighting(head.k, head.beta, M)
+        if not self.heads.by_location:
+            return w_c
+        w_g = equations.interpolate(head.g, w_c, w_prev)
+        w_shifted = equations.shift(head.s, w_g)
+        return equations.sharpen(head.gamma, w_shifted)
+
+    def reads(self, state: MatrixState) -> Float[Tensor, "batch reads"]:
+        return state.r.flatten(1)
+
+    def trace(self, interfaces: Float[Tensor, "time interface"], states: list[MatrixState]) -> MemoryTrace:
+        heads = self.heads.cut(interfaces)
+        stacked = {name: torch.cat([getattr(s, name) for s in states]) for name in ("M", "w_write", "w_read", "r")}
+        return MemoryTrace(**stacked, e=heads.e, a=heads.a, write=heads.write, read=heads.read)

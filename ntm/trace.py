@@ -1,0 +1,33 @@
+"""Everything that happened inside a machine during one episode, stacked over time: what figures are drawn from."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ntm.heads import Addressing
+
+
+@dataclass(frozen=True)
+class MemoryTrace:
+    """What the heads did and what the memory held after each step."""
+
+    M: Float[Tensor, "time slots width"]
+    w_write: Float[Tensor, "time write_heads slots"]
+    w_read: Float[Tensor, "time read_heads slots"]
+    r: Float[Tensor, "time read_heads width"]
+    e: Float[Tensor, "time write_heads width"]
+    a: Float[Tensor, "time write_heads width"]
+    write: Addressing  # k, beta, g, s, gamma of every write head
+    read: Addressing
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One episode: what went in, what should have come out, what did, and what the memory did meanwhile."""
+
+    inputs: Float[Tensor, "time input"]
+    targets: Float[Tensor, "time output"]
+    mask: Bool[Tensor, " time"]
+    outputs: Float[Tensor, "time output"]  # probabilities that the bit is 1
+    memory: MemoryTrace | None  # None for a machine without one
