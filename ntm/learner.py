@@ -1,0 +1,86 @@
+"""The LightningModule: what a step is, what is measured, which optimiser turns the screws."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ntm.batch import Batch
+from ntm.losses.base import Loss
+from ntm.machine import Machine
+from ntm.metrics import METRICS
+
+
+class Learner(L.LightningModule):
+    """Teaches a machine a task.
+
+    Logs `train/loss` and every metric as `train/<metric>` at the trainer's logging steps, `val/<metric>` over held-out
+    sequences of the training range, and `test/<length>/<metric>` for every test length; beside each row `sequences`,
+    the number of training sequences seen, which is the paper's axis. Its checkpoints carry the configuration in plain
+    containers, so that a checkpoint alone rebuilds the machine and the task.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        loss: Loss,
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler] | None,
+        config: dict[str, Any],
+        test_names: list[str],
+    ):
+        super().__init__()
+        self.machine = machine
+        self.loss = loss
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.config = config
+        self.test_names = test_names
+        self.sequences = 0
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        logits = self.machine(batch.inputs)
+        loss = self.loss(logits, batch.targets, batch.mask)
+        self.sequences += len(batch.inputs) * self.trainer.world_size
+        # Measuring costs more than a small machine's step, so only where the row is written.
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            self.log("train/loss", loss.detach())
+            self.measure("train", batch, logits.detach())
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.measure("val", batch, self.machine(batch.inputs))
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.measure(f"test/{self.test_names[dataloader_idx]}", batch, self.machine(batch.inputs))
+
+    def measure(self, stage: str, batch: Batch, logits: Tensor) -> None:
+        """Log every metric of a batch; Lightning averages over the sequences of a whole stage."""
+        evaluating = stage != "train"
+        for name, metric in METRICS.items():
+            self.log(
+                f"{stage}/{name}",
+                metric(logits, *batch[1:]).mean(),
+                prog_bar=stage == "val" and name in ("bits", "error_bits"),
+                batch_size=len(logits),
+                sync_dist=evaluating,
+                add_dataloader_idx=False,
+            )
+        self.log("sequences", float(self.sequences), batch_size=len(logits), add_dataloader_idx=False)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = self.config
+        checkpoint["sequences"] = self.sequences
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.sequences = checkpoint["sequences"]

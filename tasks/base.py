@@ -1,0 +1,147 @@
+"""The contract of a task: a Lightning data module whose sampler is a pure function."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import count
+from typing import Annotated, Literal
+
+import lightning as L
+import numpy as np
+import torch
+from pydantic import Field, PositiveInt, validate_call
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ntm.batch import Batch
+
+Length = PositiveInt | tuple[PositiveInt, ...]
+Purpose = Literal["training", "validation", "test", "probe"]
+
+
+class Task(L.LightningDataModule, ABC):
+    """An endless stream of training batches, and held-out sets that never change.
+
+    A new task states its sizes and `sample`s sequences of a length from a generator. It gets for nothing: training
+    batches that are a pure function of (seed, rank, step), so that a resumed run goes on with exactly the batches that
+    an uninterrupted one would see; batches of one length or of mixed lengths; a validation set over the training
+    range, a test set for every test length, and an episode to draw. The held-out sets do not depend on the seed:
+    every run is measured on the same sequences.
+    """
+
+    input_size: int
+    output_size: int
+    shortest = 1  # the least length that makes sense
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        seed: int,
+        batch_size: PositiveInt,
+        min_length: PositiveInt,
+        max_length: PositiveInt,
+        mixed_lengths: bool,
+        validation_size: PositiveInt,
+        test_lengths: Annotated[list[Length], Field(min_length=1)],
+        test_size: PositiveInt,
+        probe_length: Length,
+    ):
+        super().__init__()
+        for name, length in [("min_length", min_length), ("test_lengths", test_lengths), ("probe_length", probe_length)]:
+            least = min(length) if isinstance(length, list) else length
+            if isinstance(least, int) and least < self.shortest:
+                raise ValueError(f"task.{name}={length} must be at least {self.shortest}. Ask for longer sequences.")
+        if min_length > max_length:
+            raise ValueError(
+                f"task.min_length={min_length} exceeds task.max_length={max_length}. Lower the one or raise the other."
+            )
+        self.seed = seed
+        self.batch_size = batch_size
+        self.min_length, self.max_length = min_length, max_length
+        self.mixed_lengths = mixed_lengths
+        self.validation_size = validation_size
+        self.test_lengths = test_lengths
+        self.test_size = test_size
+        self.probe_length = probe_length
+
+    @abstractmethod
+    def sample(self, length: Length, batch_size: int, generator: torch.Generator) -> Batch:
+        """Draw sequences of one length; the same generator state gives the same sequences."""
+
+    def draw_length(self, generator: torch.Generator) -> Length:
+        """A length of the training range, both ends included."""
+        return int(torch.randint(self.min_length, self.max_length + 1, (), generator=generator))
+
+    def training_batch(self, step: int, rank: int = 0) -> Batch:
+        """The batch of a step: a pure function of the seed, the rank and the step."""
+        return self.draw(self.batch_size, generator("training", self.seed, rank, step), mixed=self.mixed_lengths)
+
+    def draw(self, batch_size: int, generator: torch.Generator, mixed: bool) -> Batch:
+        """A batch over the training range: of one length, or of one length for each sequence, padded."""
+        if not mixed:
+            return self.sample(self.draw_length(generator), batch_size, generator)
+        return pad([self.sample(self.draw_length(generator), 1, generator) for _ in range(batch_size)])
+
+    def train_dataloader(self) -> "Stream":
+        return Stream(self)
+
+    def val_dataloader(self) -> list[Batch]:
+        """Held-out sequences over the training range."""
+        sizes = split(self.validation_size)
+        return [self.draw(size, generator("validation", i), mixed=True) for i, size in enumerate(sizes)]
+
+    def test_dataloader(self) -> list[list[Batch]]:
+        """Held-out sequences of every test length, a loader for each."""
+        return [
+            [self.sample(length, size, generator("test", *lengths(length), i)) for i, size in enumerate(split(self.test_size))]
+            for length in self.test_lengths
+        ]
+
+    def probe(self) -> Batch:
+        """One episode to look inside of, always the same."""
+        return self.sample(self.probe_length, 1, generator("probe", *lengths(self.probe_length)))
+
+
+class Stream:
+    """Training batches from the trainer's step onwards, so there is no position to save and none to lose."""
+
+    def __init__(self, task: Task):
+        self.task = task
+
+    def __iter__(self) -> Iterator[Batch]:
+        trainer = self.task.trainer
+        assert trainer is not None
+        for step in count(trainer.global_step * trainer.accumulate_grad_batches):
+            yield self.task.training_batch(step, trainer.global_rank)
+
+
+def generator(purpose: Purpose, *position: int) -> torch.Generator:
+    """Independent random numbers for every purpose and position."""
+    entropy = (*purpose.encode(), *position)
+    seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(seed))
+
+
+def random_bits(*shape: int, generator: torch.Generator) -> Tensor:
+    """Fair coins as 0.0 and 1.0."""
+    return torch.randint(2, shape, generator=generator).to(torch.get_default_dtype())
+
+
+def pad(batches: list[Batch]) -> Batch:
+    """One batch of sequences of several lengths: blank inputs and no scored steps after the end of each."""
+    rows = [row for batch in batches for row in zip(*batch, strict=True)]
+    return Batch(*(pad_sequence(list(field), batch_first=True) for field in zip(*rows, strict=True)))
+
+
+def split(size: int, at_most: int = 128) -> list[int]:
+    """Sizes of the batches in which a held-out set is run."""
+    return [min(at_most, size - start) for start in range(0, size, at_most)]
+
+
+def lengths(length: Length) -> tuple[int, ...]:
+    return (length,) if isinstance(length, int) else tuple(length)
+
+
+def key(length: Length) -> str:
+    """How a test length is named in logs and results: `20`, or `10x20` for two numbers."""
+    return "x".join(map(str, lengths(length)))
