@@ -1,9 +1,13 @@
 """The LightningModule: what a step is, what is measured, which optimiser turns the screws."""
 
 from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import lightning as L
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -50,6 +54,7 @@ class Learner(L.LightningModule):
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
             self.log("train/loss", loss.detach())
             self.measure("train", batch, logits.detach())
+            self.log_sequences()
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -57,6 +62,12 @@ class Learner(L.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.measure(f"test/{self.test_names[dataloader_idx]}", batch, self.machine(batch.inputs))
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_sequences()
+
+    def on_test_epoch_end(self) -> None:
+        self.log_sequences()
 
     def measure(self, stage: str, batch: Batch, logits: Tensor) -> None:
         """Log every metric of a batch; Lightning averages over the sequences of a whole stage."""
@@ -70,7 +81,10 @@ class Learner(L.LightningModule):
                 sync_dist=evaluating,
                 add_dataloader_idx=False,
             )
-        self.log("sequences", float(self.sequences), batch_size=len(logits), add_dataloader_idx=False)
+
+    def log_sequences(self) -> None:
+        """The axis of every other figure, in the same row."""
+        self.log("sequences", float(self.sequences))
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameters())
@@ -84,3 +98,31 @@ class Learner(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.sequences = checkpoint["sequences"]
+
+    def check_fits(self, checkpoint: dict[str, Any], path: str) -> None:
+        """Raise a ValueError unless the weights of a checkpoint are of this machine's names and sizes."""
+        ours = {name: tuple(value.shape) for name, value in self.state_dict().items()}
+        theirs = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
+                raise ValueError(
+                    f"checkpoint={path} holds another machine: its {name} is {theirs.get(name)}, this one's is "
+                    f"{ours.get(name)}. Choose the controller, memory and task that it was trained with."
+                )
+
+
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """The weights and the configuration in a checkpoint; no code in it is ever run.
+
+    Raises:
+        ValueError: there is no such file, or it is not a checkpoint of a Learner.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"checkpoint={path} is not a file. Give the path of a run's checkpoints/best.ckpt.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True) if is_zipfile(path) else {}
+    except (RuntimeError, UnpicklingError, EOFError) as error:
+        raise ValueError(f"checkpoint={path} cannot be read: it is damaged, or not plain data.") from error
+    if not {"state_dict", "config", "sequences"} <= checkpoint.keys():
+        raise ValueError(f"checkpoint={path} is not a checkpoint of this project. Give a run's checkpoints/best.ckpt.")
+    return checkpoint

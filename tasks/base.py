@@ -1,7 +1,7 @@
 """The contract of a task: a Lightning data module whose sampler is a pure function."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Annotated, Literal
 
@@ -11,6 +11,7 @@ import torch
 from pydantic import Field, PositiveInt, validate_call
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
 
 from ntm.batch import Batch
 
@@ -47,7 +48,11 @@ class Task(L.LightningDataModule, ABC):
         probe_length: Length,
     ):
         super().__init__()
-        for name, length in [("min_length", min_length), ("test_lengths", test_lengths), ("probe_length", probe_length)]:
+        for name, length in [
+            ("min_length", min_length),
+            ("test_lengths", test_lengths),
+            ("probe_length", probe_length),
+        ]:
             least = min(length) if isinstance(length, list) else length
             if isinstance(least, int) and least < self.shortest:
                 raise ValueError(f"task.{name}={length} must be at least {self.shortest}. Ask for longer sequences.")
@@ -85,15 +90,16 @@ class Task(L.LightningDataModule, ABC):
     def train_dataloader(self) -> "Stream":
         return Stream(self)
 
-    def val_dataloader(self) -> list[Batch]:
+    def val_dataloader(self) -> "HeldOut":
         """Held-out sequences over the training range."""
         sizes = split(self.validation_size)
-        return [self.draw(size, generator("validation", i), mixed=True) for i, size in enumerate(sizes)]
+        return held_out(self.draw(size, generator("validation", i), mixed=True) for i, size in enumerate(sizes))
 
-    def test_dataloader(self) -> list[list[Batch]]:
+    def test_dataloader(self) -> list["HeldOut"]:
         """Held-out sequences of every test length, a loader for each."""
+        sizes = split(self.test_size)
         return [
-            [self.sample(length, size, generator("test", *lengths(length), i)) for i, size in enumerate(split(self.test_size))]
+            held_out(self.sample(length, size, generator("test", *lengths(length), i)) for i, size in enumerate(sizes))
             for length in self.test_lengths
         ]
 
@@ -113,6 +119,14 @@ class Stream:
         assert trainer is not None
         for step in count(trainer.global_step * trainer.accumulate_grad_batches):
             yield self.task.training_batch(step, trainer.global_rank)
+
+
+HeldOut = DataLoader[Batch]
+
+
+def held_out(batches: Iterable[Batch]) -> HeldOut:
+    """A loader over batches that are already made."""
+    return DataLoader(list(batches), batch_size=None)  # type: ignore[arg-type]
 
 
 def generator(purpose: Purpose, *position: int) -> torch.Generator:

@@ -27,7 +27,9 @@ class Recall(Task):
     shortest = 2  # the query has an item after it
 
     @validate_call
-    def __init__(self, *, num_bits: PositiveInt, item_length: PositiveInt, layout: Literal["paper", "keras"], **stream: Any):
+    def __init__(
+        self, *, num_bits: PositiveInt, item_length: PositiveInt, layout: Literal["paper", "keras"], **stream: Any
+    ):
         super().__init__(**stream)
         self.num_bits = num_bits
         self.item_length = item_length

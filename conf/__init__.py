@@ -1,0 +1,1 @@
+"""What can be chosen. The yaml files are the registry; `check.py` refuses mistakes before they cost anything."""

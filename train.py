@@ -1,0 +1,110 @@
+"""Teach a machine a task: `python train.py task=recall loss=huber`; `python train.py --help` lists the choices."""
+
+import logging
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from conf.check import ConfigError, check_numbers, cli, explained, instantiate
+
+if TYPE_CHECKING:
+    from lightning import Trainer
+
+    from ntm.learner import Learner
+    from tasks.base import Task
+
+# torch, lightning and wandb are imported inside functions: completing a word with TAB runs this file.
+
+
+def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
+    """Wire what the configuration chose: a task, a learner around a machine, and a trainer.
+
+    Raises:
+        ConfigError: a setting breaks its rule, or choices do not fit together.
+    """
+    from lightning.pytorch.loggers import CSVLogger
+
+    from ntm import Machine
+    from ntm.learner import Learner
+    from tasks.base import key
+
+    quiet()
+    check_numbers(cfg)
+    task = instantiate(cfg, "task", seed=cfg.seed)
+    controller = instantiate(cfg, "controller")
+    with explained("controller", cfg.controller):
+        machine = Machine(
+            input_size=task.input_size,
+            output_size=task.output_size,
+            controller=controller,
+            memory=instantiate(cfg, "memory"),
+        )
+    learner = Learner(
+        machine=machine,
+        loss=instantiate(cfg, "loss"),
+        optimizer=instantiate(cfg, "optimizer"),
+        scheduler=instantiate(cfg, "scheduler"),
+        config=OmegaConf.to_container(cfg),
+        test_names=[key(length) for length in task.test_lengths],
+    )
+    loggers = [instantiate(cfg, f"logger.{name}") for name in cfg.logger]
+    callbacks = [instantiate(cfg, f"callbacks.{name}") for name in cfg.callbacks]
+    metrics = CSVLogger(cfg.output_dir, name="", version="")
+    trainer = instantiate(cfg, "trainer", logger=[metrics, *loggers], callbacks=callbacks)
+    return task, learner, trainer
+
+
+@hydra.main(config_path="conf", config_name="config", version_base="1.3")
+def main(cfg: DictConfig) -> float:
+    """Fit, then measure the best checkpoint; its cost on held-out sequences is what a sweep makes small."""
+    import lightning as L
+    import rich
+    from rich.syntax import Syntax
+
+    rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
+    L.seed_everything(cfg.seed, verbose=False)
+    task, learner, trainer = build(cfg)
+    trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
+    best = trainer.checkpoint_callback
+    trainer.test(learner, datamodule=task, ckpt_path=best.best_model_path, verbose=False, weights_only=True)
+    return float(best.best_model_score)
+
+
+def check(cfg: DictConfig) -> None:
+    """Build everything without numbers, so that a mistake is found before it costs anything.
+
+    Raises:
+        ConfigError: as `build`, or the checkpoint to resume from does not fit.
+    """
+    import torch
+
+    from ntm.learner import read_checkpoint
+
+    with torch.device("meta"):
+        _, learner, _ = build(cfg)
+        with explained("optimizer", cfg.optimizer):
+            learner.configure_optimizers()
+    if cfg.checkpoint is not None:
+        with explained("checkpoint", cfg):
+            learner.check_fits(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
+
+
+def quiet() -> None:
+    """Leave on the terminal what is about the run: no advertising, no advice that does not apply here."""
+    logging.getLogger("lightning.pytorch").handlers.clear()  # Hydra's handlers print the same line again
+    for name in ("utilities.rank_zero", "accelerators.cuda"):
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.WARNING)
+    for advice in (
+        ".*does not have many workers",
+        ".*Experiment logs directory .* exists and is not empty",  # it is the run's own
+        ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's affair
+    ):
+        warnings.filterwarnings("ignore", message=advice)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra would print its own version of a mistake
+    cli(main)
