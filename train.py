@@ -3,12 +3,12 @@
 import logging
 import os
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from conf.check import ConfigError, check_numbers, cli, explained, instantiate
+from conf.check import check_numbers, cli, explained, instantiate
 
 if TYPE_CHECKING:
     from lightning import Trainer
