@@ -53,6 +53,8 @@ class Machine(nn.Module):
         engine: Literal["auto", "eager", "fused"] = "auto",
     ):
         super().__init__()
+        if engine not in ("auto", "eager", "fused"):
+            raise ValueError(f"engine={engine} is not an engine. Choose auto, eager or fused.")
         self.engine = engine
         self.engine_said = ""
         self.memory = memory
