@@ -75,7 +75,7 @@ class Probe(L.Callback):
         path = self.folder / f"{self.name}_{sequences:08d}{self.suffix}"
         self.save(trace, path)
         for logger in trainer.loggers:
-            show(logger, f"figures/{self.name}", path, sequences)
+            show(logger, f"figures/{self.name}", path, sequences, trainer.global_step)
 
 
 def probe(trainer: L.Trainer, pl_module: Any) -> Trace:
@@ -97,11 +97,13 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def show(logger: Logger, key: str, path: Path, sequences: int) -> None:
+def show(logger: Logger, key: str, path: Path, sequences: int, step: int) -> None:
     """Give a picture to a logger that takes images; it is drawn once, for the file, whoever shows it."""
     if isinstance(logger, WandbLogger):
-        # Without a step: W&B refuses steps that run backwards, and numbers its own.
-        logger.experiment.log({key: wandb.Image(str(path)), "sequences": sequences})
+        # W&B would take a GIF as an image too, but leaves its file open.
+        media = wandb.Video(str(path), format="gif") if path.suffix == ".gif" else wandb.Image(str(path))
+        # The counts are values like any other: W&B's own step only ever grows, and drops what comes late.
+        logger.experiment.log({key: media, "sequences": sequences, "trainer/global_step": step})
     elif isinstance(logger, TensorBoardLogger):
         with Image.open(path) as image:
             image.seek(getattr(image, "n_frames", 1) - 1)  # it shows stills: of an animation, the end

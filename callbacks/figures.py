@@ -85,7 +85,7 @@ def memory(trace: Trace) -> Figure:
     """The matrix as the episode left it, every slot of it."""
     M = memory_of(trace).M[-1]
     num_slots, slot_width = M.shape
-    width, length = height(slot_width, least=1.6, most=6), height(num_slots, least=1.6, most=6)
+    width, length = height(slot_width, least=1.6, most=6.0), height(num_slots, least=1.6, most=6.0)
     figure = Figure(figsize=(width + 1.1, length + 0.7), layout="constrained")
     ax, bar = figure.subplots(1, 2, width_ratios=[width, 0.08])
     image = show(ax, M, signed(M), (-0.5, slot_width - 0.5, num_slots - 0.5, -0.5))
@@ -107,7 +107,7 @@ def evolution(trace: Trace) -> Figure:
     moments = sorted({round(t) for t in torch.linspace(0, len(M) - 1, MOMENTS).tolist()})
 
     panel = 0.8 + 0.12 * (w_write.shape[1] + w_read.shape[1])
-    figure = Figure(figsize=(len(moments) * panel + 2.2, height(len(slots), least=1.6, most=5) + 0.8))
+    figure = Figure(figsize=(len(moments) * panel + 2.2, height(len(slots), least=1.6, most=5.0) + 0.8))
     figure.set_layout_engine("constrained", w_pad=0.03, wspace=0)
     *axes, write_bar, bar, read_bar = figure.subplots(
         1, len(moments) + 3, width_ratios=[panel] * len(moments) + [0.08] * 3
