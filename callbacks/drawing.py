@@ -55,7 +55,7 @@ READ_WEIGHTING: Scale = {"cmap": READS, "vmin": 0, "vmax": 1}
 ERROR: Scale = {"cmap": SIGNED, "vmin": -1, "vmax": 1}
 
 MOST_SLOTS = 32  # as many are legible however they are used
-UNUSED = 0.05  # a slot that no head ever weighs more than this may be left out of a picture
+UNUSED = 0.05  # a slot that no head ever weights more than this may be left out of a picture
 
 
 def signed(*values: Tensor) -> Scale:
@@ -95,7 +95,7 @@ def which_slots(slots: range, num_slots: int) -> str:
     """Says what was left out, which a picture must not hide."""
     if len(slots) == num_slots:
         return ""
-    return f"slots {slots[0]} to {slots[-1] % num_slots} of {num_slots}: no other is ever weighed above {UNUSED}"
+    return f"slots {slots[0]} to {slots[-1] % num_slots} of {num_slots}: no other is ever weighted above {UNUSED}"
 
 
 def numbered(name: str, values: Float[Tensor, "time heads _"]) -> Iterator[tuple[str, Float[Tensor, "time _"]]]:

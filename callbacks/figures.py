@@ -15,6 +15,7 @@ from callbacks.drawing import (
     READ_WEIGHTING,
     WRITE,
     WRITE_WEIGHTING,
+    Scale,
     bits_or_signed,
     color_bar,
     height,
@@ -54,7 +55,7 @@ def episode(trace: Trace) -> Figure:
             mark_scored(panel, trace.mask)
     rows[2][1].set_ylabel("probability")
     rows[3][1].set_ylabel("output - target")
-    note(figure, "bars mark the steps that are scored")
+    note(figure, "bars mark the scored steps; the others fade")
     return figure
 
 
@@ -131,7 +132,7 @@ def between_its_heads(
     w_write: Float[Tensor, "write_heads slots"],
     w_read: Float[Tensor, "read_heads slots"],
     first_slot: int,
-    scale: dict,
+    scale: Scale,
 ) -> list[AxesImage]:
     """A memory with a column for every write head on its left and for every read head on its right."""
     num_slots, slot_width = M.shape

@@ -230,7 +230,7 @@ def test_a_picture_of_some_slots_gives_them_their_own_numbers_and_says_so(trace)
     assert_shows(ax, w_write[:, 0, [62, 63, 0, 1, 2]])
     assert ax.yaxis.get_major_formatter()(62, None) == "62"
     assert ax.yaxis.get_major_formatter()(65, None) == "1"
-    assert figure.get_supxlabel() == "slots 62 to 2 of 64: no other is ever weighed above 0.05"
+    assert figure.get_supxlabel() == "slots 62 to 2 of 64: no other is ever weighted above 0.05"
 
 
 def test_an_animation_has_a_frame_for_every_step(trace, tmp_path):
