@@ -1,0 +1,17 @@
+"""What went in, what should have come out and what did."""
+
+from matplotlib.figure import Figure
+
+from callbacks import figures
+from callbacks.base import Probe
+from ntm.trace import Trace
+
+
+class Episode(Probe):
+    """Logs `figures/episode` every `every` sequences, when training ends and after a test: four strips over time."""
+
+    name = "episode"
+    needs_memory = False
+
+    def draw(self, trace: Trace) -> Figure:
+        return figures.episode(trace)

@@ -1,0 +1,16 @@
+"""The memory at moments of an episode."""
+
+from matplotlib.figure import Figure
+
+from callbacks import figures
+from callbacks.base import Probe
+from ntm.trace import Trace
+
+
+class Evolution(Probe):
+    """Logs `figures/evolution` every `every` sequences, when training ends and after a test: a row of heatmaps."""
+
+    name = "evolution"
+
+    def draw(self, trace: Trace) -> Figure:
+        return figures.evolution(trace)

@@ -1,0 +1,16 @@
+"""The memory as an episode leaves it."""
+
+from matplotlib.figure import Figure
+
+from callbacks import figures
+from callbacks.base import Probe
+from ntm.trace import Trace
+
+
+class Memory(Probe):
+    """Logs `figures/memory` every `every` sequences, when training ends and after a test: the matrix."""
+
+    name = "memory"
+
+    def draw(self, trace: Trace) -> Figure:
+        return figures.memory(trace)

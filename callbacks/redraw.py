@@ -1,0 +1,47 @@
+"""New random initial states in the middle of training."""
+
+import logging
+from typing import Any
+
+import lightning as L
+import torch
+from pydantic import NonNegativeInt, PositiveInt, validate_call
+
+from ntm.initial import Initial
+
+log = logging.getLogger(__name__)
+
+
+class RedrawInitialStates(L.Callback):
+    """Draws every random initial state anew, once, when `at` training sequences have been seen; the weights stay.
+
+    Does the machine know its task, or only the states that it has always started from? Constant and learned states
+    stay as they are. Logs no key; says in the log what it did.
+    """
+
+    @validate_call
+    def __init__(self, *, at: PositiveInt, seed: NonNegativeInt):
+        self.at = at
+        self.seed = seed
+        self.sequences_before = 0
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.sequences_before = pl_module.sequences
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        # Both counts belong to this batch, so a run that is resumed later does not redraw again.
+        if not self.sequences_before < self.at <= pl_module.sequences:
+            return
+        # The same seed in every process, so that their machines stay equal.
+        generator = torch.Generator().manual_seed(self.seed)
+        initials = [part for part in pl_module.modules() if isinstance(part, Initial)]
+        for initial in initials:
+            initial.redraw(generator)
+        redrawn = sum(initial.kind == "random" for initial in initials)
+        log.info(
+            "redrew %d of %d initial states after %s sequences", redrawn, len(initials), f"{pl_module.sequences:,}"
+        )
+        if not redrawn:
+            log.warning(
+                "callbacks=redraw changed nothing: no initial state is random. Set memory.initial_memory=random."
+            )

@@ -1,0 +1,16 @@
+"""Where every head focuses over time."""
+
+from matplotlib.figure import Figure
+
+from callbacks import figures
+from callbacks.base import Probe
+from ntm.trace import Trace
+
+
+class Weightings(Probe):
+    """Logs `figures/weightings` every `every` sequences, when training ends and after a test: a map for every head."""
+
+    name = "weightings"
+
+    def draw(self, trace: Trace) -> Figure:
+        return figures.weightings(trace)

@@ -1,0 +1,16 @@
+"""What is read is what was written (figure 6 of the paper)."""
+
+from matplotlib.figure import Figure
+
+from callbacks import figures
+from callbacks.base import Probe
+from ntm.trace import Trace
+
+
+class WrittenAndRead(Probe):
+    """Logs `figures/written_and_read` every `every` sequences, when training ends and after a test: a map of each."""
+
+    name = "written_and_read"
+
+    def draw(self, trace: Trace) -> Figure:
+        return figures.written_and_read(trace)

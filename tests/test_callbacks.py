@@ -1,0 +1,345 @@
+"""Callbacks act at the right moments, after a resumption too, and leave the training as it was."""
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from matplotlib.figure import Figure
+from torch.utils.data import DataLoader
+
+from callbacks.animation import Animation
+from callbacks.base import Probe, evaluating
+from callbacks.episode import Episode
+from callbacks.evolution import Evolution
+from callbacks.memory import Memory
+from callbacks.redraw import RedrawInitialStates
+from callbacks.solved import Solved
+from callbacks.weightings import Weightings
+from callbacks.written_and_read import WrittenAndRead
+from ntm.batch import Batch
+from ntm.controllers.feedforward import FeedforwardController
+from ntm.machine import Machine
+from ntm.memories.matrix import MatrixMemory
+from ntm.memories.none import NoMemory
+from ntm.trace import Trace
+
+BATCH_SIZE = 2
+
+pytestmark = [
+    # Lightning advises workers for its loaders; these hold a list.
+    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
+    # Lightning 2.6.6 still asks torch 2.13 for a class by its old name.
+    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.:FutureWarning"),
+    # It doubts that a loader is resumed where it was; these give the same batch for ever.
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
+]
+
+
+class Learner(L.LightningModule):
+    """Two slots and three bits; it says that it has `measured` so many wrong bits, validation after validation."""
+
+    def __init__(self, memory: bool = True, measured: tuple[float, ...] = ()):
+        super().__init__()
+        slots = MatrixMemory(
+            num_slots=2,
+            slot_width=3,
+            num_read_heads=1,
+            num_write_heads=1,
+            addressing="content",
+            shift_range=1,
+            order="write_then_read",
+            initial_memory="random",
+            initial_weighting="random",
+            initial_reads="constant",
+            initial_constant=0.0,
+            initial_std=1.0,
+        )
+        self.machine = Machine(
+            input_size=3,
+            output_size=3,
+            controller=partial(FeedforwardController, hidden_size=4, num_layers=1),
+            memory=slots if memory else NoMemory(),
+        )
+        self.measured = iter(measured)
+
+    @property
+    def sequences(self) -> int:
+        return self.global_step * BATCH_SIZE
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        return self.machine(batch.inputs).square().mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.log("val/error_bits", next(self.measured), batch_size=BATCH_SIZE)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None: ...
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Task(L.LightningDataModule):
+    """The same batch over and over."""
+
+    def batch(self, size: int) -> Batch:
+        inputs = torch.linspace(0, 1, size * 6).reshape(size, 2, 3)
+        return Batch(inputs, inputs.round(), torch.ones(size, 2, dtype=torch.bool))
+
+    def batches(self, count: int) -> DataLoader:
+        return DataLoader([self.batch(BATCH_SIZE)] * count, batch_size=None)
+
+    def train_dataloader(self) -> DataLoader:
+        return self.batches(100)
+
+    def val_dataloader(self) -> DataLoader:
+        return self.batches(1)
+
+    def test_dataloader(self) -> DataLoader:
+        return self.batches(1)
+
+    def probe(self) -> Batch:
+        return self.batch(1)
+
+
+def trainer(*callbacks: L.Callback, steps: int = 8, logger=False, **settings) -> L.Trainer:
+    return L.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        callbacks=list(callbacks),
+        logger=logger,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=settings.pop("limit_val_batches", 0),
+        **settings,
+    )
+
+
+class Blank(Probe):
+    """The quickest picture."""
+
+    name = "blank"
+
+    def draw(self, trace: Trace) -> Figure:
+        return Figure(figsize=(0.1, 0.1))
+
+
+def pictures(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_a_picture_is_made_whenever_a_multiple_of_every_is_passed(tmp_path):
+    trainer(Blank(every=5, folder=tmp_path)).fit(Learner(), Task())
+
+    assert pictures(tmp_path) == ["blank_00000006.png", "blank_00000010.png", "blank_00000016.png"]
+
+
+def test_a_picture_is_made_at_the_end_of_training(tmp_path):
+    trainer(Blank(every=1000, folder=tmp_path)).fit(Learner(), Task())
+
+    assert pictures(tmp_path) == ["blank_00000016.png"]
+
+
+def test_a_picture_is_made_once_for_a_number_of_sequences(tmp_path):
+    drawn = []
+
+    class Counting(Blank):
+        def draw(self, trace: Trace) -> Figure:
+            drawn.append(trace)
+            return super().draw(trace)
+
+    learner, run = Learner(), trainer(Counting(every=4, folder=tmp_path))
+    run.fit(learner, Task())
+    run.test(learner, Task(), verbose=False)
+
+    assert len(drawn) == 4
+
+
+def test_testing_alone_makes_a_picture(tmp_path):
+    trainer(Blank(every=5, folder=tmp_path)).test(Learner(), Task(), verbose=False)
+
+    assert pictures(tmp_path) == ["blank_00000000.png"]
+
+
+def test_a_resumed_run_makes_the_pictures_of_an_uninterrupted_one(tmp_path):
+    first = trainer(Blank(every=5, folder=tmp_path / "first"), steps=4)
+    first.fit(Learner(), Task())
+    first.save_checkpoint(tmp_path / "last.ckpt")
+
+    trainer(Blank(every=5, folder=tmp_path / "second")).fit(Learner(), Task(), ckpt_path=tmp_path / "last.ckpt")
+
+    assert pictures(tmp_path / "first") == ["blank_00000006.png", "blank_00000008.png"]  # 8 is its end
+    assert pictures(tmp_path / "second") == ["blank_00000010.png", "blank_00000016.png"]
+
+
+def test_every_member_draws_a_real_machine(tmp_path):
+    members = [Episode, Weightings, Memory, Evolution, WrittenAndRead, Animation]
+
+    trainer(*(member(every=100, folder=tmp_path) for member in members), steps=1).fit(Learner(), Task())
+
+    assert pictures(tmp_path) == sorted(f"{member.name}_00000002{member.suffix}" for member in members)
+
+
+def test_a_machine_without_memory_has_pictures_of_its_episode_alone(tmp_path):
+    members = [Episode, Weightings, Memory, Evolution, WrittenAndRead, Animation]
+
+    trainer(*(member(every=100, folder=tmp_path) for member in members), steps=1).fit(Learner(memory=False), Task())
+
+    assert pictures(tmp_path) == ["episode_00000002.png"]
+
+
+def test_looking_does_not_disturb_the_training(tmp_path):
+    def weights_after(*callbacks: L.Callback) -> dict[str, torch.Tensor]:
+        L.seed_everything(1, verbose=False)
+        learner = Learner()
+        trainer(*callbacks).fit(learner, Task())
+        return {"random numbers": torch.get_rng_state(), **learner.state_dict()}
+
+    unseen, seen = weights_after(), weights_after(Blank(every=2, folder=tmp_path))
+
+    assert all(torch.equal(unseen[name], seen[name]) for name in unseen)
+
+
+def test_looking_gives_every_part_its_own_mode_back():
+    learner = Learner()
+    learner.machine.controller.eval()
+    before = [part.training for part in learner.modules()]
+
+    with evaluating(learner):
+        assert not any(part.training for part in learner.modules())
+
+    assert [part.training for part in learner.modules()] == before
+
+
+def test_a_wrong_setting_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="every"):
+        Blank(every=0, folder=tmp_path)
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path) -> Iterator[WandbLogger]:
+    for folder in ("WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR", "WANDB_CACHE_DIR"):
+        monkeypatch.setenv(folder, str(tmp_path))
+    logger = WandbLogger(save_dir=tmp_path, mode="offline")
+    yield logger
+    logger.experiment.finish()
+
+
+def test_weights_and_biases_gets_every_picture_and_animations_that_move(offline, tmp_path):
+    members = [Blank(every=2, folder=tmp_path / "figures"), Animation(every=2, folder=tmp_path / "figures")]
+
+    trainer(*members, steps=2, logger=offline).fit(Learner(), Task())
+
+    kept = [path.name for path in tmp_path.glob("wandb/offline-run-*/files/media/*/figures/*")]
+    assert sorted(name.split("_")[0] + Path(name).suffix for name in kept) == ["animation.gif"] * 2 + ["blank.png"] * 2
+    assert offline.experiment.summary["sequences"] == 4
+
+
+def test_tensorboard_gets_every_picture(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    logger = TensorBoardLogger(tmp_path)
+    members = [Blank(every=2, folder=tmp_path / "figures"), Animation(every=2, folder=tmp_path / "figures")]
+
+    trainer(*members, steps=2, logger=logger).fit(Learner(), Task())
+
+    read = events.EventAccumulator(logger.log_dir).Reload()
+    assert {key: [image.step for image in read.Images(key)] for key in read.Tags()["images"]} == {
+        "figures/blank": [2, 4],
+        "figures/animation": [2, 4],
+    }
+
+
+def test_training_stops_when_solved_for_patience_validations_in_a_row(caplog):
+    solved = Solved(monitor="val/error_bits", threshold=0.5, patience=3)
+    run = trainer(solved, steps=50, val_check_interval=1, limit_val_batches=1)
+
+    with caplog.at_level(logging.INFO, logger="callbacks.solved"):
+        run.fit(Learner(measured=(9.0, 0.0, 0.0, 0.6, 0.5, 0.0, 0.0, 0.0)), Task())  # after a sanity check
+
+    assert run.global_step == 6
+    assert [record.getMessage() for record in caplog.records if record.name == "callbacks.solved"] == [
+        "solved after 12 sequences: val/error_bits has been at most 0.5 in 3 validations in a row"
+    ]
+
+
+def test_a_resumed_run_goes_on_counting_what_was_solved(tmp_path):
+    def run(steps: int) -> L.Trainer:
+        solved = Solved(monitor="val/error_bits", threshold=0.0, patience=3)
+        return trainer(solved, steps=steps, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
+
+    first = run(steps=2)
+    first.fit(Learner(measured=(0.0,) * 9), Task())
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    second = run(steps=50)
+    second.fit(Learner(measured=(0.0,) * 9), Task(), ckpt_path=tmp_path / "last.ckpt")
+
+    assert second.global_step == 3
+
+
+def test_a_monitor_that_nobody_measures_is_refused_with_what_there_is():
+    run = trainer(
+        Solved(monitor="val/eror_bits", threshold=0.0, patience=1),
+        val_check_interval=1,
+        limit_val_batches=1,
+        num_sanity_val_steps=0,
+    )
+
+    with pytest.raises(ValueError, match=r"monitor=val/eror_bits is not measured .* has val/error_bits"):
+        run.fit(Learner(measured=(0.0,)), Task())
+
+
+class Watch(L.Callback):
+    """Notes the initial memory after every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.seen.append(pl_module.machine.memory.M_0.value.clone())
+
+    def changes(self) -> list[int]:
+        """The steps before which it changed."""
+        return [i for i in range(1, len(self.seen)) if not torch.equal(self.seen[i - 1], self.seen[i])]
+
+
+def test_random_states_are_redrawn_once_when_the_sequences_have_been_seen():
+    watch, learner = Watch(), Learner()
+    logits = learner.machine.memory.w_write_0.value.clone()
+
+    trainer(RedrawInitialStates(at=5, seed=0), watch).fit(learner, Task())
+
+    assert watch.changes() == [2]  # in the third step, which sees sequences 5 and 6
+    assert not torch.equal(learner.machine.memory.w_write_0.value, logits)
+    assert torch.equal(learner.machine.memory.r_0.value, torch.zeros(1, 3))  # constant
+
+
+def test_redrawing_leaves_the_weights_alone():
+    def weights_after(*callbacks: L.Callback) -> list[torch.Tensor]:
+        L.seed_everything(1, verbose=False)
+        learner = Learner()
+        trainer(*callbacks, steps=3).fit(learner, Task())
+        return list(learner.parameters())
+
+    pairs = zip(weights_after(), weights_after(RedrawInitialStates(at=5, seed=0)), strict=True)
+
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_a_resumed_run_does_not_redraw_again(tmp_path):
+    first = trainer(RedrawInitialStates(at=5, seed=0), steps=3)
+    learner = Learner()
+    first.fit(learner, Task())
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    redrawn = learner.machine.memory.M_0.value.clone()
+
+    watch, resumed = Watch(), Learner()
+    trainer(RedrawInitialStates(at=5, seed=0), watch).fit(resumed, Task(), ckpt_path=tmp_path / "last.ckpt")
+
+    assert len(watch.seen) == 5
+    assert watch.changes() == []
+    assert torch.equal(resumed.machine.memory.M_0.value, redrawn)
