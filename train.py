@@ -64,14 +64,18 @@ def main(cfg: DictConfig) -> float:
     """Fit, then measure the best checkpoint; its cost on held-out sequences is what a sweep makes small."""
     import lightning as L
     import rich
+    import wandb
     from rich.syntax import Syntax
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
-    trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
-    best = trainer.checkpoint_callback
-    trainer.test(learner, datamodule=task, ckpt_path=best.best_model_path, verbose=False, weights_only=True)
+    try:
+        trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
+        best = trainer.checkpoint_callback
+        trainer.test(learner, datamodule=task, ckpt_path=best.best_model_path, verbose=False, weights_only=True)
+    finally:
+        wandb.finish()  # or the next job of a sweep would go on in this run
     return float(best.best_model_score)
 
 

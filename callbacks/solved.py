@@ -1,31 +1,60 @@
 """Stops when there is nothing left to learn."""
 
 import logging
+from math import cos, pi
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
-from pydantic import PositiveInt, validate_call
+from pydantic import NonNegativeInt, PositiveInt, validate_call
+from torch.optim import Optimizer
 
 log = logging.getLogger(__name__)
 
 
 class Solved(L.Callback):
-    """Ends training once `monitor` has been at or below `threshold` in `patience` validations in a row.
+    """Once `monitor` has been at or below `threshold` in `patience` validations in a row, settles the machine and stops.
 
-    Logs no key; says once, in the log, after how many sequences. The count survives a resumed run.
+    Settling is half a cosine from the rate of that moment to zero over `cooldown` steps (0 stops at once): it sharpens
+    the weightings, and with them the generalisation to longer sequences. A machine that is not solved at its end goes
+    back to the full rate. While it lasts, this rate overrules the scheduler's.
+
+    Logs no key; says in the log after how many sequences. What it knows survives a resumed run.
     """
 
     @validate_call
-    def __init__(self, *, monitor: str, threshold: float, patience: PositiveInt):
+    def __init__(self, *, monitor: str, threshold: float, patience: PositiveInt, cooldown: NonNegativeInt):
         self.monitor = monitor
         self.threshold = threshold
         self.patience = patience
+        self.cooldown = cooldown
         self.in_a_row = 0
+        self.settling_since: int | None = None  # the step
+        self.rates: list[float] = []  # of the optimiser's groups then
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
+        self.in_a_row = self.in_a_row + 1 if self.solved(trainer) else 0
+        (optimizer,) = trainer.optimizers
+        if self.settling_since is None and self.in_a_row >= self.patience:
+            log.info(f"solved after {pl_module.sequences:,} sequences: {self.monitor} <= {self.threshold:g}")
+            self.settling_since = trainer.global_step
+            self.rates = [group["lr"] for group in optimizer.param_groups]
+        if self.settling_since is not None and trainer.global_step >= self.settling_since + self.cooldown:
+            if self.in_a_row:
+                trainer.should_stop = True
+            else:
+                log.info(f"not solved any more after {pl_module.sequences:,} sequences: back to the full rate")
+                self.settling_since = None
+                set_rates(optimizer, self.rates)
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
+        if self.settling_since is not None and self.cooldown:
+            progress = (trainer.global_step - self.settling_since) / self.cooldown
+            set_rates(optimizer, [rate * (1 + cos(pi * min(1, progress))) / 2 for rate in self.rates])
+
+    def solved(self, trainer: L.Trainer) -> bool:
         if self.monitor not in trainer.callback_metrics:
             measured = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
             raise ValueError(
@@ -34,20 +63,16 @@ class Solved(L.Callback):
             )
         solved = float(trainer.callback_metrics[self.monitor]) <= self.threshold
         # All processes must stop together, whatever each of them has measured.
-        solved = trainer.strategy.reduce_boolean_decision(solved)
-        self.in_a_row = self.in_a_row + 1 if solved else 0
-        if self.in_a_row >= self.patience:
-            trainer.should_stop = True
-            log.info(
-                "solved after %s sequences: %s has been at most %g in %d validations in a row",
-                f"{pl_module.sequences:,}",
-                self.monitor,
-                self.threshold,
-                self.in_a_row,
-            )
+        return trainer.strategy.reduce_boolean_decision(solved)
 
-    def state_dict(self) -> dict[str, int]:
-        return {"in_a_row": self.in_a_row}
+    def state_dict(self) -> dict[str, Any]:
+        return {"in_a_row": self.in_a_row, "settling_since": self.settling_since, "rates": self.rates}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.in_a_row = state_dict["in_a_row"]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.in_a_row, self.settling_since = state_dict["in_a_row"], state_dict["settling_since"]
+        self.rates = state_dict["rates"]
+
+
+def set_rates(optimizer: Optimizer, rates: list[float]) -> None:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate

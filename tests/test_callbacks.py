@@ -255,7 +255,7 @@ def test_tensorboard_gets_every_picture(tmp_path):
 
 
 def test_training_stops_when_solved_for_patience_validations_in_a_row(caplog):
-    solved = Solved(monitor="val/error_bits", threshold=0.5, patience=3)
+    solved = Solved(monitor="val/error_bits", threshold=0.5, patience=3, cooldown=0)
     run = trainer(solved, steps=50, val_check_interval=1, limit_val_batches=1)
 
     with caplog.at_level(logging.INFO, logger="callbacks.solved"):
@@ -263,13 +263,42 @@ def test_training_stops_when_solved_for_patience_validations_in_a_row(caplog):
 
     assert run.global_step == 6
     assert [record.getMessage() for record in caplog.records if record.name == "callbacks.solved"] == [
-        "solved after 12 sequences: val/error_bits has been at most 0.5 in 3 validations in a row"
+        "solved after 12 sequences: val/error_bits <= 0.5"
     ]
+
+
+class Rates(L.Callback):
+    """Notes the rate of every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.seen.append(round(trainer.optimizers[0].param_groups[0]["lr"], 6))
+
+
+def test_a_solved_machine_settles_while_the_rate_falls_to_zero():
+    rates, solved = Rates(), Solved(monitor="val/error_bits", threshold=0.0, patience=1, cooldown=4)
+    run = trainer(solved, rates, steps=50, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
+
+    run.fit(Learner(measured=(9.0, 0.0, 9.0, 9.0, 0.0, 0.0)), Task())
+
+    cosine = [0.1, 0.085355, 0.05, 0.014645]  # half of one, from 0.1
+    assert rates.seen == [0.1, 0.1, *cosine]
+
+
+def test_a_machine_that_did_not_stay_solved_goes_back_to_the_full_rate():
+    rates, solved = Rates(), Solved(monitor="val/error_bits", threshold=0.0, patience=1, cooldown=2)
+    run = trainer(solved, rates, steps=50, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
+
+    run.fit(Learner(measured=(0.0, 0.0, 9.0, 9.0, 0.0, 0.0, 0.0)), Task())
+
+    assert rates.seen == [0.1, 0.1, 0.05, 0.1, 0.1, 0.1, 0.05]
 
 
 def test_a_resumed_run_goes_on_counting_what_was_solved(tmp_path):
     def run(steps: int) -> L.Trainer:
-        solved = Solved(monitor="val/error_bits", threshold=0.0, patience=3)
+        solved = Solved(monitor="val/error_bits", threshold=0.0, patience=3, cooldown=0)
         return trainer(solved, steps=steps, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
 
     first = run(steps=2)
@@ -283,7 +312,7 @@ def test_a_resumed_run_goes_on_counting_what_was_solved(tmp_path):
 
 def test_a_monitor_that_nobody_measures_is_refused_with_what_there_is():
     run = trainer(
-        Solved(monitor="val/eror_bits", threshold=0.0, patience=1),
+        Solved(monitor="val/eror_bits", threshold=0.0, patience=1, cooldown=0),
         val_check_interval=1,
         limit_val_batches=1,
         num_sanity_val_steps=0,
