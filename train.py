@@ -25,6 +25,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     Raises:
         ConfigError: a setting breaks its rule, or choices do not fit together.
     """
+    from lightning.pytorch.callbacks import ProgressBar
     from lightning.pytorch.loggers import CSVLogger
 
     from ntm import Machine
@@ -53,7 +54,9 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     loggers = [instantiate(cfg, f"logger.{name}") for name in cfg.logger]
     callbacks = [instantiate(cfg, f"callbacks.{name}") for name in cfg.callbacks]
     metrics = CSVLogger(cfg.output_dir, name="", version="")
-    trainer = instantiate(cfg, "trainer", logger=[metrics, *loggers], callbacks=callbacks)
+    # Lightning would add a bar of its own, which counts epochs.
+    bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    trainer = instantiate(cfg, "trainer", logger=[metrics, *loggers], callbacks=callbacks, enable_progress_bar=bar)
     return task, learner, trainer
 
 
@@ -100,6 +103,7 @@ def quiet() -> None:
     for advice in (
         ".*does not have many workers",
         ".*Experiment logs directory .* exists and is not empty",  # it is the run's own
+        ".*The dirpath has changed from",  # a resumed run has a folder of its own
         ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's affair
     ):
         warnings.filterwarnings("ignore", message=advice)
