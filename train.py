@@ -36,12 +36,14 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     check_numbers(cfg)
     task = instantiate(cfg, "task", seed=cfg.seed)
     controller = instantiate(cfg, "controller")
+    memory = instantiate(cfg, "memory")
     with explained("controller", cfg.controller):
         machine = Machine(
             input_size=task.input_size,
             output_size=task.output_size,
             controller=controller,
-            memory=instantiate(cfg, "memory"),
+            memory=memory,
+            engine=cfg.engine,
         )
     learner = Learner(
         machine=machine,

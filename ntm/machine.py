@@ -1,8 +1,9 @@
 """The Neural Turing Machine: a controller and a memory, one step at a time (figure 1 of the paper)."""
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,8 +11,11 @@ from torch import Tensor, nn
 
 from ntm.batch import Batch
 from ntm.controllers.base import Controller
+from ntm.fused import why_not
 from ntm.memories.base import Memory
 from ntm.trace import Trace
+
+log = logging.getLogger(__name__)
 
 
 class State(NamedTuple):
@@ -34,10 +38,25 @@ class Machine(nn.Module):
 
     `controller` is called with `input_size=` once the memory has said how much it returns, so that no size is written
     twice.
+
+    `engine` chooses how an episode is run: `eager` step by step, `fused` as one compiled function (see `ntm.fused`),
+    `auto` fused where that applies. It is no part of a checkpoint and may be changed at any time.
     """
 
-    def __init__(self, *, input_size: int, output_size: int, controller: Callable[..., Controller], memory: Memory):
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        output_size: int,
+        controller: Callable[..., Controller],
+        memory: Memory,
+        engine: Literal["auto", "eager", "fused"] = "auto",
+    ):
         super().__init__()
+        if engine not in ("auto", "eager", "fused"):
+            raise ValueError(f"engine={engine} is not an engine. Choose auto, eager or fused.")
+        self.engine = engine
+        self.engine_said = ""
         self.memory = memory
         self.controller = controller(input_size=input_size + memory.read_size)
         self.interface = linear(self.controller.output_size, memory.interface_size)
@@ -45,7 +64,22 @@ class Machine(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "batch time input"]) -> Float[Tensor, "batch time output"]:
         """Logits of every step of every sequence."""
+        if self.engine != "eager" and self.fuses(inputs):
+            from ntm.fused.engine import run
+
+            return run(self, inputs)
         return torch.stack([step.output for step in self.steps(inputs)], dim=1)
+
+    def fuses(self, inputs: Float[Tensor, "batch time input"]) -> bool:
+        """Whether the fused engine runs these inputs; says so once, or again when it changes."""
+        obstacle = why_not(self, inputs)
+        if obstacle and self.engine == "fused":
+            raise ValueError(f"engine=fused does not apply: {obstacle}. Set engine=auto or engine=eager.")
+        said = f"engine=eager, because {obstacle}" if obstacle else "engine=fused"
+        if said != self.engine_said:
+            log.info(said)
+            self.engine_said = said
+        return not obstacle
 
     def steps(self, inputs: Float[Tensor, "batch time input"]) -> Iterator[Step]:
         """Run the sequences, all from the initial state, one step at a time."""

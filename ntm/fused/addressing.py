@@ -1,0 +1,192 @@
+"""Where one head focuses, equations (5) to (9), for one sequence at one step; and the gradients.
+
+Slots run along vectors: a row of M is one of the `width` numbers of all slots. Slots beyond the memory's, which fill up
+the last vector, hold zeros; `outside` is 0 for a slot and very negative beyond, so that a softmax gives them nothing.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from ntm.equations import NORM_FLOOR, WEIGHTING_FLOOR
+from ntm.fused.elementary import exp, log
+from ntm.fused.simd import LANES, larger, largest, load, load_first, spread, store, total
+
+ONE, FLOOR = np.float32(1.0), np.float32(NORM_FLOOR)
+OUTSIDE = -1e30
+
+
+@njit
+def softmax(z, b, t, head, slots, top):
+    """In place, over z[b, t, head]; `top` is the largest of it."""
+    mass = spread(0.0)
+    for n in range(0, slots, LANES):
+        here = (b, t, head, n)
+        e = exp(load(z, here) - top)
+        store(z, here, e)
+        mass = mass + e
+    share = ONE / total(mass)
+    for n in range(0, slots, LANES):
+        here = (b, t, head, n)
+        store(z, here, load(z, here) * share)
+
+
+@njit
+def key_scale(q, b, step, k, width):
+    """1 / |k|"""
+    squares = spread(0.0)
+    for i in range(0, width, LANES):
+        part = load_first(q, (b, step, k + i), width - i)
+        squares = squares + part * part
+    return ONE / math.sqrt(total(squares) + FLOOR)
+
+
+# -- content: equations (5) and (6) ------------------------------------------------------------------------------------
+#
+#     K(n) = (k / |k|) . M(n) / |M(n)|,  w_c = softmax(beta K);  `scale` is 1 / |M(n)|
+
+
+@njit
+def content_forward(q, M, scale, outside, K, w_c, b, step, at, to, head, layout):
+    """Compare the key with memory number `at`; the weighting goes to w_c[b, to]."""
+    width, slots = M.shape[2], M.shape[3]
+    k, beta = layout.k + head * width, q[b, step, layout.beta + head]
+    k_scale = key_scale(q, b, step, k, width)
+    top = spread(OUTSIDE)
+    for n in range(0, slots, LANES):
+        dot = spread(0.0)
+        for i in range(width):
+            dot = dot + q[b, step, k + i] * load(M, (b, at, i, n))
+        similarity = dot * k_scale * load(scale, (b, at, n))
+        z = similarity * beta + load(outside, (n,))
+        store(K, (b, step, head, n), similarity)
+        store(w_c, (b, to, head, n), z)
+        top = larger(top, z)
+    softmax(w_c, b, to, head, slots, largest(top))
+
+
+@njit
+def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, step, at, to, head, layout):
+    """From dw_c to dk, dbeta and, added, dM. With dz = w_c (dw_c - w_c . dw_c), the gradient through the softmax,
+
+    dbeta = dz . K,  dK = beta dz,  dM(n) += dK(n) / |M(n)| (k / |k| - K(n) M(n) / |M(n)|)
+    """
+    width, slots = M.shape[2], M.shape[3]
+    k, beta = layout.k + head * width, q[b, step, layout.beta + head]
+    k_scale = key_scale(q, b, step, k, width)
+    mean = spread(0.0)
+    for n in range(0, slots, LANES):
+        mean = mean + load(w_c, (b, to, head, n)) * load(dw_c, (n,))
+    middle = total(mean)
+    strength = spread(0.0)
+    for n in range(0, slots, LANES):
+        dz = load(w_c, (b, to, head, n)) * (load(dw_c, (n,)) - middle)
+        similarity, norm = load(K, (b, step, head, n)), load(scale, (b, at, n))
+        strength = strength + dz * similarity
+        towards = dz * beta * norm
+        store(dw_c, (n,), towards)
+        store(scratch, (n,), towards * similarity * norm)
+    dq[b, step, layout.beta + head] = total(strength)
+    along = np.float32(0.0)
+    for i in range(width):
+        direction = q[b, step, k + i] * k_scale
+        dk = spread(0.0)
+        for n in range(0, slots, LANES):
+            here = (b, at, i, n)
+            towards, row = load(dw_c, (n,)), load(M, here)
+            dk = dk + towards * row
+            change = towards * direction - load(scratch, (n,)) * row
+            store(dM, (b, i, n), load(dM, (b, i, n)) + change)
+        d_direction = total(dk)
+        along += direction * d_direction
+        dq[b, step, k + i] = d_direction
+    for i in range(width):
+        direction = q[b, step, k + i] * k_scale
+        dq[b, step, k + i] = k_scale * (dq[b, step, k + i] - direction * along)
+
+
+# -- location: equations (7), (8) and (9) ------------------------------------------------------------------------------
+#
+#     w_g = g w_c + (1 - g) w_prev, written on a ring that repeats its ends: slot n at n + reach
+#     w_s(n) = sum_q s(q) w_g(n + reach - q)
+#     w = softmax(gamma log w_s)
+
+
+@njit
+def close_ring(ring, num_slots, reach):
+    """Repeat the last slots before the first, and the first ones after the last."""
+    for j in range(reach):
+        ring[j] = ring[num_slots + j]
+        ring[num_slots + reach + j] = ring[reach + j]
+
+
+@njit
+def interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots):
+    """w_g onto the ring: eq. (7)."""
+    g, reach = q[b, step, layout.g + head], layout.shifts // 2
+    for n in range(0, w.shape[3], LANES):
+        before = load(w, (b, prev, head, n))
+        store(ring, (n + reach,), before + (load(w_c, (b, step, head, n)) - before) * g)
+    close_ring(ring, num_slots, reach)
+
+
+@njit
+def location_forward(q, w_c, w_s, log_w_s, w, outside, ring, b, step, prev, now, head, layout, num_slots):
+    slots = w.shape[3]
+    interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots)
+    gamma, s, last = q[b, step, layout.gamma + head], layout.s + head * layout.shifts, layout.shifts - 1
+    top = spread(OUTSIDE)
+    for n in range(0, slots, LANES):
+        shifted = spread(0.0)
+        for j in range(layout.shifts):
+            shifted = shifted + load(ring, (n + last - j,)) * q[b, step, s + j]
+        logarithm = log(shifted + WEIGHTING_FLOOR)
+        z = logarithm * gamma + load(outside, (n,))
+        store(w_s, (b, step, head, n), shifted)
+        store(log_w_s, (b, step, head, n), logarithm)
+        store(w, (b, now, head, n), z)
+        top = larger(top, z)
+    softmax(w, b, now, head, slots, largest(top))
+
+
+@njit
+def location_backward(q, dq, w_c, w_s, log_w_s, w, dw, dw_c, ring, b, step, prev, now, head, layout, num_slots):
+    """From dw[b, head] to dg, ds, dgamma and dw_c; leaves the gradient of w_prev in dw[b, head].
+
+    dz = w (dw - w . dw),  dgamma = dz . log w_s,  dw_s = gamma dz / w_s,
+    ds(q) = sum_n dw_s(n) w_g(n + reach - q),  dw_g(n) = sum_q s(q) dw_s(n - reach + q),
+    dg = dw_g . (w_c - w_prev),  dw_c = g dw_g,  dw_prev = (1 - g) dw_g
+    """
+    slots, reach, last = w.shape[3], layout.shifts // 2, layout.shifts - 1
+    g, gamma, s = q[b, step, layout.g + head], q[b, step, layout.gamma + head], layout.s + head * layout.shifts
+    mean = spread(0.0)
+    for n in range(0, slots, LANES):
+        mean = mean + load(w, (b, now, head, n)) * load(dw, (b, head, n))
+    middle = total(mean)
+    sharpening = spread(0.0)
+    for n in range(0, slots, LANES):
+        dz = load(w, (b, now, head, n)) * (load(dw, (b, head, n)) - middle)
+        sharpening = sharpening + dz * load(log_w_s, (b, step, head, n))
+        store(dw, (b, head, n), dz * gamma / (load(w_s, (b, step, head, n)) + WEIGHTING_FLOOR))
+    dq[b, step, layout.gamma + head] = total(sharpening)
+
+    interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots)
+    for j in range(layout.shifts):
+        ds = spread(0.0)
+        for n in range(0, slots, LANES):
+            ds = ds + load(dw, (b, head, n)) * load(ring, (n + last - j,))
+        dq[b, step, s + j] = total(ds)
+
+    for n in range(0, slots, LANES):
+        store(ring, (n + reach,), load(dw, (b, head, n)))
+    close_ring(ring, num_slots, reach)
+    gate = spread(0.0)
+    for n in range(0, slots, LANES):
+        dw_g = spread(0.0)
+        for j in range(layout.shifts):
+            dw_g = dw_g + load(ring, (n + j,)) * q[b, step, s + j]
+        gate = gate + dw_g * (load(w_c, (b, step, head, n)) - load(w, (b, prev, head, n)))
+        store(dw_c, (n,), dw_g * g)
+        store(dw, (b, head, n), dw_g * (ONE - g))
+    dq[b, step, layout.g + head] = total(gate)

@@ -1,0 +1,260 @@
+"""The fused episode as one torch function: parameters in, logits out, gradients back."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ntm.controllers.feedforward import FeedforwardController
+from ntm.controllers.gru import GRUController
+from ntm.controllers.lstm import LSTMController
+from ntm.fused.cells import FEEDFORWARD, GRU, LSTM
+from ntm.fused.episode import Gradients, Sizes, Tape, Weights, episode_backward, episode_forward
+from ntm.fused.interface import Layout
+from ntm.fused.products import ROWS
+from ntm.fused.simd import LANES
+
+CELLS = {LSTMController: LSTM, GRUController: GRU, FeedforwardController: FEEDFORWARD}
+
+
+def run(machine: Any, inputs: Tensor) -> Tensor:
+    """Logits of every step of every sequence, as `Machine.forward` gives them."""
+    controller, memory = machine.controller, machine.memory
+    layers, states = operands(controller, inputs.shape[2])
+    w_0 = torch.cat([memory.w_write_0(), memory.w_read_0()])
+    if not memory.heads.by_location:
+        w_0 = w_0.detach()  # nobody looks at where a head was
+    tensors = [machine.interface.weight, machine.interface.bias, memory.M_0(), w_0, memory.r_0(), *layers, *states]
+    keep = torch.is_grad_enabled() and (inputs.requires_grad or any(tensor.requires_grad for tensor in tensors))
+    hr = Episode.apply(sizes(machine, inputs), keep, inputs, *tensors)
+    return F.linear(hr, machine.output.weight, machine.output.bias)
+
+
+def sizes(machine: Any, inputs: Tensor) -> Sizes:
+    controller, memory, heads = machine.controller, machine.memory, machine.memory.heads
+    pieces = iter(np.cumsum([0, *heads.sizes]).tolist())
+    k, beta = next(pieces), next(pieces)
+    g, s, gamma = (next(pieces), next(pieces), next(pieces)) if heads.by_location else (0, 0, 0)
+    e, a, size = pieces
+    cell, hidden = CELLS[type(controller)], controller.output_size
+    return Sizes(
+        cell=cell,
+        hidden=hidden,
+        own=0 if cell == FEEDFORWARD else hidden,
+        inputs=inputs.shape[2],
+        reads=memory.read_size,
+        slots=memory.num_slots,
+        write_then_read=memory.order == "write_then_read",
+        layout=Layout(
+            k=k,
+            beta=beta,
+            g=g,
+            s=s,
+            gamma=gamma,
+            e=e,
+            a=a,
+            size=size,
+            write_heads=heads.num_write_heads,
+            heads=heads.num_heads,
+            width=heads.slot_width,
+            shifts=heads.shift_range,
+            by_location=heads.by_location,
+        ),
+    )
+
+
+def operands(controller: Any, inputs: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Every layer as one weight and one bias for its operand, (own h before, reads before, input); and the states."""
+
+    def reads_first(weight: Tensor, layer: int) -> list[Tensor]:
+        return [weight[:, inputs:], weight[:, :inputs]] if layer == 0 else [weight]
+
+    layers: list[Tensor] = []
+    if isinstance(controller, FeedforwardController):
+        for layer, linear in enumerate(controller.layers):
+            layers += [torch.cat(reads_first(linear.weight, layer), 1), linear.bias]
+        return layers, []
+    for layer, cell in enumerate(controller.cells):
+        w_h, w_x, b_h, b_x = cell.weight_hh, cell.weight_ih, cell.bias_hh, cell.bias_ih
+        if isinstance(controller, GRUController):
+            # The new content sees its input and its own past apart: two blocks of rows, each blind to the other.
+            size = cell.hidden_size
+            w_h = torch.cat([w_h[: 2 * size], torch.zeros_like(w_h[2 * size :]), w_h[2 * size :]])
+            w_x = torch.cat([w_x, torch.zeros_like(w_x[2 * size :])])
+            bias = torch.cat([b_x[: 2 * size] + b_h[: 2 * size], b_x[2 * size :], b_h[2 * size :]])
+        else:
+            bias = b_h + b_x
+        layers += [torch.cat([w_h, *reads_first(w_x, layer)], 1), bias]
+    return layers, [initial() for initial in controller.state_0]
+
+
+def whole_vectors(size: int) -> int:
+    return -(-size // LANES) * LANES
+
+
+def empty(*shape: int) -> np.ndarray:
+    return np.empty(shape, np.float32)
+
+
+def zeros(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.float32)
+
+
+class Episode(torch.autograd.Function):
+    """hr, what the output layer sees at every step, from the inputs, the parameters and the initial states."""
+
+    @staticmethod
+    def forward(ctx: Any, sizes: Sizes, keep: bool, inputs: Tensor, *tensors: Tensor) -> Tensor:
+        batch, time, _ = inputs.shape
+        w_p, b_p, M_0, w_0, r_0, *rest = (tensor.detach().numpy() for tensor in tensors)
+        recurrent = {LSTM: 2, GRU: 1, FEEDFORWARD: 0}[sizes.cell]  # states of a layer
+        num_layers = len(rest) // (2 + recurrent)
+        layers, states = rest[: 2 * num_layers], rest[2 * num_layers :]
+
+        (gates, operand), (reads, hidden) = layers[0].shape, (sizes.reads, sizes.hidden)
+        operand = max(weight.shape[1] for weight in layers[::2])
+        slots, width, heads = whole_vectors(sizes.slots), sizes.layout.width, sizes.layout.heads
+        packed = Weights(
+            layers=zeros(num_layers, operand, whole_vectors(gates)),
+            bias=zeros(num_layers, whole_vectors(gates)),
+            interface=zeros(hidden, whole_vectors(sizes.layout.size)),
+            interface_bias=zeros(whole_vectors(sizes.layout.size)),
+            outside=zeros(slots),
+        )
+        for layer, (weight, bias) in enumerate(zip(layers[::2], layers[1::2], strict=True)):
+            packed.layers[layer, : weight.shape[1], :gates] = weight.T
+            packed.bias[layer, :gates] = bias
+        packed.interface[:, : sizes.layout.size] = w_p.T
+        packed.interface_bias[: sizes.layout.size] = b_p
+        packed.outside[sizes.slots :] = -1e30
+
+        steps, versions = (time, time + 1) if keep else (1, 2)
+        cells = hidden if sizes.cell == LSTM else 0
+        tape = Tape(
+            u=empty(num_layers, batch, steps, whole_vectors(operand)),
+            z=empty(num_layers, batch, steps, whole_vectors(gates)),
+            c=empty(num_layers, batch, versions, cells),
+            hr=empty(batch, time, hidden + reads),
+            p=empty(batch, steps, whole_vectors(sizes.layout.size)),
+            q=empty(batch, steps, whole_vectors(sizes.layout.size)),
+            M=empty(batch, versions, width, slots),
+            scale=empty(batch, versions, slots),
+            K=empty(batch, steps, heads, slots),
+            w_c=empty(batch, steps, heads, slots),
+            w_s=empty(batch, steps, heads, slots),
+            log_w_s=empty(batch, steps, heads, slots),
+            w=empty(batch, versions, heads, slots),
+        )
+        tape.M[:, 0, :, : sizes.slots] = M_0.T
+        tape.M[:, 0, :, sizes.slots :] = 0
+        tape.w[:, 0, :, : sizes.slots] = w_0
+        tape.w[:, 0, :, sizes.slots :] = 0
+        tape.u[0, :, 0, sizes.own : sizes.own + reads] = r_0.reshape(-1)
+        for layer in range(num_layers):
+            if recurrent:
+                tape.u[layer, :, 0, :hidden] = states[layer * recurrent]
+            if recurrent == 2:
+                tape.c[layer, :, 0] = states[layer * recurrent + 1]
+
+        x = np.ascontiguousarray(inputs.detach().numpy())
+        h = empty(batch, whole_vectors(hidden))
+        share_batch(batch, lambda first, last: episode_forward(first, last, x, tape, packed, sizes, h))
+
+        if keep:
+            ctx.sizes, ctx.tape, ctx.outside = sizes, tape, packed.outside
+            ctx.num_layers, ctx.recurrent = num_layers, recurrent
+            ctx.save_for_backward(*tensors)
+        return torch.from_numpy(tape.hr)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_hr: Tensor) -> tuple[Tensor | None, ...]:
+        sizes, tape, num_layers, recurrent = ctx.sizes, ctx.tape, ctx.num_layers, ctx.recurrent
+        w_p, _, M_0, _, r_0, *rest = (tensor.detach() for tensor in ctx.saved_tensors)
+        weights, hidden, reads = rest[: 2 * num_layers : 2], sizes.hidden, sizes.reads
+        gates = weights[0].shape[0]
+        need_x = ctx.needs_input_grad[2]
+        _, batch, time, operand = tape.u.shape
+        packed = Weights(
+            layers=zeros(num_layers, gates, operand),
+            bias=zeros(1, 1),
+            interface=zeros(sizes.layout.size, whole_vectors(hidden)),
+            interface_bias=zeros(1),
+            outside=ctx.outside,
+        )
+        for layer, weight in enumerate(weights):
+            packed.layers[layer, :, : weight.shape[1]] = weight.numpy()
+        packed.interface[:, :hidden] = w_p.numpy()
+
+        gradients = Gradients(
+            u=zeros(num_layers, batch, operand),
+            c=zeros(num_layers, batch, tape.c.shape[3]),
+            M=zeros(*tape.M[:, 0].shape),
+            w=zeros(*tape.w[:, 0].shape),
+            z=empty(*tape.z.shape),
+            p=empty(*tape.p.shape),
+            x=empty(batch, time, sizes.inputs) if need_x else empty(0, 0, 0),
+            h=empty(batch, whole_vectors(hidden)),
+            r=empty(batch, reads),
+        )
+        d_hr_array = np.ascontiguousarray(d_hr.numpy())
+        share_batch(
+            batch,
+            lambda first, last: episode_backward(first, last, d_hr_array, tape, gradients, packed, sizes, need_x),
+        )
+
+        d = Gradients(*(torch.from_numpy(array) for array in gradients))
+        d_layers: list[Tensor | None] = []
+        for layer, weight in enumerate(weights):
+            d_z = d.z[layer].view(batch * time, -1)[:, :gates]
+            u = torch.from_numpy(tape.u[layer]).view(batch * time, -1)[:, : weight.shape[1]]
+            d_layers += [d_z.T @ u, d_z.sum(0)]
+        d_states: list[Tensor | None] = []
+        for layer in range(num_layers):
+            if recurrent:
+                d_states.append(d.u[layer, :, :hidden].sum(0))
+            if recurrent == 2:
+                d_states.append(d.c[layer].sum(0))
+        d_p = d.p.view(batch * time, -1)[:, : sizes.layout.size]
+        h = torch.from_numpy(tape.hr).view(batch * time, -1)[:, :hidden]
+        return (
+            None,
+            None,
+            d.x if need_x else None,
+            d_p.T @ h,
+            d_p.sum(0),
+            d.M[:, :, : sizes.slots].sum(0).T,
+            d.w[:, :, : sizes.slots].sum(0),
+            d.u[0, :, sizes.own : sizes.own + reads].sum(0).view_as(r_0),
+            *d_layers,
+            *d_states,
+        )
+
+
+threads: dict[int, ThreadPoolExecutor] = {}
+
+
+def share_batch(batch: int, work: Any) -> None:
+    """Run work(first, last) over the batch, in as many threads as torch uses.
+
+    Shares begin at multiples of `ROWS`, so a sequence meets the same sums in the same order on any number of threads.
+    """
+    blocks = -(-batch // ROWS)
+    shares = max(1, min(torch.get_num_threads(), blocks))
+    ends = [min(batch, ROWS * (blocks * i // shares)) for i in range(shares + 1)]
+    if shares == 1:
+        work(0, batch)
+        return
+    pid = os.getpid()
+    if pid not in threads:  # a forked child inherits the pool but not its threads
+        threads.clear()
+        threads[pid] = ThreadPoolExecutor(thread_name_prefix="ntm-fused")
+    others = [threads[pid].submit(work, *ends[i : i + 2]) for i in range(1, shares)]
+    work(*ends[:2])
+    for other in others:
+        other.result()

@@ -1,0 +1,93 @@
+"""Matrix products on addresses and strides: y += x W for a few sequences at a time.
+
+A tile of y, a few rows by a few vectors, stays in registers while the sum over depth runs, so that every number of W
+that is loaded serves several sequences. Rows in multiples of `ROWS` go four at a time and the rest one at a time;
+which is which depends on the row alone, never on the number of threads.
+"""
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ntm.fused.simd import FLOAT, FLOATS, FUSE, LANES, splat
+
+ROWS = 4
+VECTORS = 4 if LANES == 16 else 2  # 16 of 32 registers with AVX-512, 8 of 16 without
+ROW_VECTORS = 8
+BYTES = 4
+
+
+def tile(rows, vectors):
+    """y[r, v] += sum_d x[r, d] W[d, v] for one tile, compiled to a loop over d without a store in it.
+
+    Arguments: the addresses of y, x and W; the strides in bytes of a row of y, a row and a column of x, a row of W;
+    and the depth.
+    """
+
+    @intrinsic
+    def multiply_add(typingctx, y, y_row, x, x_row, x_column, w, w_row, depth):
+        def lower(context, builder, sig, args):
+            y, y_row, x, x_row, x_column, w, w_row, depth = args
+            zero = ir.Constant(depth.type, 0)
+
+            def at(base, kind, *terms):
+                for index, stride in terms:
+                    step = builder.mul(ir.Constant(base.type, index), stride) if isinstance(index, int) else None
+                    base = builder.add(base, builder.mul(index, stride) if step is None else step)
+                return builder.inttoptr(base, kind.as_pointer())
+
+            width = ir.Constant(depth.type, BYTES * LANES)
+            places = [[at(y, FLOATS, (r, y_row), (v, width)) for v in range(vectors)] for r in range(rows)]
+            sums = [[cgutils.alloca_once(builder, FLOATS) for _ in range(vectors)] for _ in range(rows)]
+            for r in range(rows):
+                for v in range(vectors):
+                    builder.store(builder.load(places[r][v], align=4), sums[r][v])
+            with cgutils.for_range_slice(builder, zero, depth, ir.Constant(depth.type, 1), depth.type) as (d, _):
+                weights = [builder.load(at(w, FLOATS, (d, w_row), (v, width)), align=4) for v in range(vectors)]
+                for r in range(rows):
+                    number = splat(builder, builder.load(at(x, FLOAT, (d, x_column), (r, x_row)), align=4))
+                    for v in range(vectors):
+                        product = builder.fmul(number, weights[v], flags=FUSE)
+                        builder.store(builder.fadd(product, builder.load(sums[r][v]), flags=FUSE), sums[r][v])
+            for r in range(rows):
+                for v in range(vectors):
+                    builder.store(builder.load(sums[r][v]), places[r][v], align=4)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 8), lower
+
+    return multiply_add
+
+
+block_tile, block_edge = tile(ROWS, VECTORS), tile(ROWS, 1)
+row_tile, row_edge = tile(1, ROW_VECTORS), tile(1, 1)
+
+
+@njit
+def multiply_add(y, y_row, x, x_row, x_column, w, w_row, rows, depth, columns):
+    """y[r, c] += sum_d x[r, d] W[d, c]; strides in numbers, columns rounded up to whole vectors."""
+    y_row, x_row, x_column, w_row = y_row * BYTES, x_row * BYTES, x_column * BYTES, w_row * BYTES
+    vector = LANES * BYTES
+    vectors = (columns + LANES - 1) // LANES
+    r = 0
+    while r + ROWS <= rows:
+        y_r, x_r = y + r * y_row, x + r * x_row
+        v = 0
+        while v + VECTORS <= vectors:
+            block_tile(y_r + v * vector, y_row, x_r, x_row, x_column, w + v * vector, w_row, depth)
+            v += VECTORS
+        while v < vectors:
+            block_edge(y_r + v * vector, y_row, x_r, x_row, x_column, w + v * vector, w_row, depth)
+            v += 1
+        r += ROWS
+    while r < rows:
+        y_r, x_r = y + r * y_row, x + r * x_row
+        v = 0
+        while v + ROW_VECTORS <= vectors:
+            row_tile(y_r + v * vector, y_row, x_r, x_row, x_column, w + v * vector, w_row, depth)
+            v += ROW_VECTORS
+        while v < vectors:
+            row_edge(y_r + v * vector, y_row, x_r, x_row, x_column, w + v * vector, w_row, depth)
+            v += 1
+        r += 1

@@ -1,0 +1,293 @@
+"""Vectors of float32 as a Numba type, so that a kernel says what is done sixteen at a time (eight without AVX-512).
+
+The compiler vectorises a plain loop only where it can prove that no two arrays overlap, which it soon gives up on, and
+it never keeps a tile of sums in registers. A `Vector` is one register: `load` and `store` move it, `+ - * /` work on
+it lane by lane and mix with scalars, and a local variable holding one costs no memory.
+"""
+
+import operator
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing import signature
+from numba.core.typing.templates import ConcreteTemplate
+from numba.extending import intrinsic, lower_builtin, models, register_model, typeof_impl  # noqa: F401
+from numba.core.typing.templates import infer_global
+
+LANES = 16 if llvm.get_host_cpu_features().get("avx512f") else 8
+
+FLOAT, INT32 = ir.FloatType(), ir.IntType(32)
+FLOATS, INTS, BITS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(1), LANES)
+FUSE = ("contract",)  # a product and a sum may become one fused operation; nothing may be reordered
+
+
+class VectorType(types.Type):
+    def __init__(self) -> None:
+        super().__init__(name=f"Vector({LANES})")
+
+
+vector = VectorType()
+
+
+@register_model(VectorType)
+class VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, FLOATS)
+
+
+def splat(builder, value):
+    """The same scalar in every lane."""
+    one = builder.insert_element(ir.Constant(FLOATS, ir.Undefined), value, INT32(0))
+    return builder.shuffle_vector(one, ir.Constant(FLOATS, ir.Undefined), ir.Constant(INTS, [0] * LANES))
+
+
+def constant(value):
+    return ir.Constant(FLOATS, [float(value)] * LANES)
+
+
+def arithmetic(operation, emit):
+    """Teach Numba `operation` between vectors, and between a vector and a number."""
+    numbers = (types.float32, types.float64, types.int64)
+    pairs = [(vector, vector), *((vector, n) for n in numbers), *((n, vector) for n in numbers)]
+
+    @infer_global(operation)
+    class Template(ConcreteTemplate):
+        cases = [signature(vector, *pair) for pair in pairs]  # noqa: RUF012
+
+    def lower(context, builder, sig, args):
+        operands = [
+            value if kind == vector else splat(builder, context.cast(builder, value, kind, types.float32))
+            for value, kind in zip(args, sig.args, strict=True)
+        ]
+        return emit(builder, *operands)
+
+    for pair in pairs:
+        lower_builtin(operation, *pair)(lower)
+
+
+arithmetic(operator.add, lambda builder, a, b: builder.fadd(a, b, flags=FUSE))
+arithmetic(operator.sub, lambda builder, a, b: builder.fsub(a, b, flags=FUSE))
+arithmetic(operator.mul, lambda builder, a, b: builder.fmul(a, b, flags=FUSE))
+arithmetic(operator.truediv, lambda builder, a, b: builder.fdiv(a, b, flags=FUSE))
+
+
+def call(builder, name, result, *args):
+    """Call one of LLVM's own functions."""
+    kinds = [arg.type for arg in args]
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, kinds), name)
+    return builder.call(function, args)
+
+
+SUFFIX = f"v{LANES}f32"
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def element(context, builder, sig, args):
+    """Pointer to array[index], where index is a tuple of one integer for each axis of a contiguous array."""
+    array_type, index_type = sig.args[:2]
+    array = context.make_array(array_type)(context, builder, args[0])
+    index = cgutils.unpack_tuple(builder, args[1], len(index_type))
+    shape = cgutils.unpack_tuple(builder, array.shape, array_type.ndim)
+    offset = index[0]
+    for i, size in zip(index[1:], shape[1:], strict=True):
+        offset = builder.add(builder.mul(offset, size, flags=["nsw"]), i, flags=["nsw"])
+    return builder.gep(array.data, [offset])
+
+
+def vector_pointer(builder, pointer):
+    return builder.bitcast(pointer, FLOATS.as_pointer())
+
+
+def indexed(array, index):
+    assert array.layout == "C" and array.dtype == types.float32 and len(index) == array.ndim, (array, index)
+    return array, types.UniTuple(types.intp, array.ndim)
+
+
+@intrinsic
+def load(typingctx, array, index):
+    """The vector that starts at array[index]."""
+
+    def lower(context, builder, sig, args):
+        return builder.load(vector_pointer(builder, element(context, builder, sig, args)), align=4)
+
+    return vector(*indexed(array, index)), lower
+
+
+@intrinsic
+def store(typingctx, array, index, value):
+    """Write the vector to array[index] and what follows."""
+
+    def lower(context, builder, sig, args):
+        builder.store(args[2], vector_pointer(builder, element(context, builder, sig, args)), align=4)
+        return context.get_dummy_value()
+
+    return types.void(*indexed(array, index), vector), lower
+
+
+def first(builder, count):
+    """A mask of the first `count` lanes."""
+    counts = builder.trunc(count, INT32)
+    counts = builder.insert_element(ir.Constant(INTS, ir.Undefined), counts, INT32(0))
+    counts = builder.shuffle_vector(counts, ir.Constant(INTS, ir.Undefined), ir.Constant(INTS, [0] * LANES))
+    return builder.icmp_signed("<", ir.Constant(INTS, list(range(LANES))), counts)
+
+
+@intrinsic
+def load_first(typingctx, array, index, count):
+    """The vector at array[index], of which only the first `count` numbers exist; zeros after them."""
+
+    def lower(context, builder, sig, args):
+        pointer = vector_pointer(builder, element(context, builder, sig, args))
+        mask = first(builder, args[2])
+        return call(builder, f"llvm.masked.load.{SUFFIX}.p0", FLOATS, pointer, INT32(4), mask, constant(0))
+
+    return vector(*indexed(array, index), types.intp), lower
+
+
+@intrinsic
+def store_first(typingctx, array, index, value, count):
+    """Write the first `count` lanes of the vector to array[index] and what follows."""
+
+    def lower(context, builder, sig, args):
+        pointer = vector_pointer(builder, element(context, builder, sig, args))
+        call(
+            builder,
+            f"llvm.masked.store.{SUFFIX}.p0",
+            ir.VoidType(),
+            args[2],
+            pointer,
+            INT32(4),
+            first(builder, args[3]),
+        )
+        return context.get_dummy_value()
+
+    return types.void(*indexed(array, index), vector, types.intp), lower
+
+
+@intrinsic
+def address(typingctx, array, index):
+    """Where array[index] is, as an integer: for `products`, which walk over memory with strides."""
+
+    def lower(context, builder, sig, args):
+        return builder.ptrtoint(element(context, builder, sig, args), cgutils.intp_t)
+
+    return types.intp(*indexed(array, index)), lower
+
+
+# -- lanes -------------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def spread(typingctx, number):
+    """The same number in every lane."""
+
+    def lower(context, builder, sig, args):
+        return splat(builder, args[0])
+
+    return vector(types.float32), lower
+
+
+def lanewise(name, arity):
+    """One of LLVM's functions on every lane."""
+
+    def lower(context, builder, sig, args):
+        return call(builder, f"llvm.{name}.{SUFFIX}", FLOATS, *args)
+
+    return vector(*[vector] * arity), lower
+
+
+@intrinsic
+def larger(typingctx, a, b):
+    return lanewise("maxnum", 2)
+
+
+@intrinsic
+def smaller(typingctx, a, b):
+    return lanewise("minnum", 2)
+
+
+@intrinsic
+def magnitude(typingctx, a):
+    return lanewise("fabs", 1)
+
+
+@intrinsic
+def whole(typingctx, a):
+    """The nearest whole number."""
+    return lanewise("rint", 1)
+
+
+@intrinsic
+def square_root(typingctx, a):
+    return lanewise("sqrt", 1)
+
+
+@intrinsic
+def where_below(typingctx, a, b, yes, no):
+    """In every lane `yes` where a < b, otherwise `no`."""
+
+    def lower(context, builder, sig, args):
+        return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[2], args[3])
+
+    return vector(vector, vector, vector, vector), lower
+
+
+@intrinsic
+def two_to_the(typingctx, n):
+    """2^n of a vector of whole numbers from -126 to 127: n becomes the exponent's bits."""
+
+    def lower(context, builder, sig, args):
+        bits = builder.add(builder.fptosi(args[0], INTS), ir.Constant(INTS, [127] * LANES))
+        return builder.bitcast(builder.shl(bits, ir.Constant(INTS, [23] * LANES)), FLOATS)
+
+    return vector(vector), lower
+
+
+@intrinsic
+def exponent(typingctx, x):
+    """n of x = m 2^n with 1/sqrt(2) <= m < sqrt(2), for x positive and normal."""
+
+    def lower(context, builder, sig, args):
+        bits = builder.sub(builder.bitcast(args[0], INTS), ir.Constant(INTS, [0x3F3504F3] * LANES))
+        return builder.sitofp(builder.ashr(bits, ir.Constant(INTS, [23] * LANES)), FLOATS)
+
+    return vector(vector), lower
+
+
+@intrinsic
+def mantissa(typingctx, x):
+    """m of x = m 2^n with 1/sqrt(2) <= m < sqrt(2), for x positive and normal."""
+
+    def lower(context, builder, sig, args):
+        bits = builder.bitcast(args[0], INTS)
+        n = builder.sub(bits, ir.Constant(INTS, [0x3F3504F3] * LANES))
+        n = builder.and_(n, ir.Constant(INTS, [0xFF800000] * LANES))
+        return builder.bitcast(builder.sub(bits, n), FLOATS)
+
+    return vector(vector), lower
+
+
+@intrinsic
+def total(typingctx, a):
+    """The sum over the lanes."""
+
+    def lower(context, builder, sig, args):
+        kind = ir.FunctionType(FLOAT, [FLOAT, FLOATS])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.{SUFFIX}")
+        return builder.call(function, [FLOAT(0.0), args[0]], fastmath=("reassoc",))
+
+    return types.float32(vector), lower
+
+
+@intrinsic
+def largest(typingctx, a):
+    """The largest lane."""
+
+    def lower(context, builder, sig, args):
+        return call(builder, f"llvm.vector.reduce.fmax.{SUFFIX}", FLOAT, args[0])
+
+    return types.float32(vector), lower
