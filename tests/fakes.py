@@ -13,12 +13,14 @@ from torch import Tensor
 from ntm import Machine
 from ntm.controllers.feedforward import FeedforwardController
 from ntm.controllers.lstm import LSTMController
+from ntm.memories.base import Memory
 from ntm.memories.matrix import MatrixMemory
 
 ROOT = Path(__file__).parent.parent
 
 # A training that takes a blink, of any task and any machine.
 TINY = (
+    "engine=eager",
     "logger=csv",
     "callbacks=none",
     "task.batch_size=2",
@@ -80,10 +82,10 @@ def feedforward(**settings: Any) -> partial[FeedforwardController]:
     return partial(FeedforwardController, **{"hidden_size": 4, "num_layers": 1} | settings)
 
 
-def machine(controller: Any = None, memory: Any = None, seed: int = 0) -> Machine:
-    """A machine for three channels in and two out."""
+def machine(controller: Any, memory: Memory, seed: int = 0) -> Machine:
+    """A machine for three channels in and two out, run step by step."""
     torch.manual_seed(seed)
-    return Machine(input_size=3, output_size=2, controller=controller or lstm(), memory=memory or matrix_memory())
+    return Machine(input_size=3, output_size=2, controller=controller, memory=memory, engine="eager")
 
 
 def weightings(*shape: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> Tensor:

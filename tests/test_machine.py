@@ -8,7 +8,7 @@ from fakes import compose, feedforward, lstm, machine, matrix_memory, options
 from torch.testing import assert_close
 
 from conf.check import instantiate
-from ntm import Batch, Machine
+from ntm import Batch
 from ntm.memories.none import NoMemory
 
 SHAPES = {  # every way in which a matrix memory may be built, and none
@@ -189,9 +189,7 @@ def test_an_lstm_without_memory_is_torchs_own_lstm_and_an_affine_layer():
 @pytest.mark.parametrize(("controller", "memory"), list(product(options("controller"), options("memory"))))
 def test_every_controller_goes_with_every_memory(controller, memory):
     cfg = compose(f"controller={controller}", f"memory={memory}")
-    ntm = Machine(
-        input_size=3, output_size=2, controller=instantiate(cfg, "controller"), memory=instantiate(cfg, "memory")
-    )
+    ntm = machine(instantiate(cfg, "controller"), instantiate(cfg, "memory"))
     logits = ntm(torch.randn(2, 3, 3))
     assert logits.shape == (2, 3, 2)
     logits.square().sum().backward()

@@ -59,8 +59,9 @@ def test_accumulated_gradients_survive_an_interruption(tmp_path):
     assert_same(straight, resumed)
 
 
-def test_the_same_seed_twice_gives_the_same_weights(tmp_path):
-    assert_same(fit(tmp_path / "one", 3), fit(tmp_path / "two", 3))
+@pytest.mark.parametrize("engine", ["eager", "fused"])
+def test_the_same_seed_twice_gives_the_same_weights(engine, tmp_path):
+    assert_same(fit(tmp_path / "one", 3, f"engine={engine}"), fit(tmp_path / "two", 3, f"engine={engine}"))
 
 
 def test_another_seed_gives_other_weights(tmp_path):
