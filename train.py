@@ -106,6 +106,7 @@ def quiet() -> None:
     for advice in (
         ".*does not have many workers",
         ".*Experiment logs directory .* exists and is not empty",  # it is the run's own
+        ".*The dirpath has changed from",  # a resumed run has a folder of its own
         ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's affair
     ):
         warnings.filterwarnings("ignore", message=advice)

@@ -22,7 +22,7 @@ class NoMemory(Memory):
         return self.nothing.expand(batch_size, 0)
 
     def forward(self, interface: Float[Tensor, "batch 0"], state: Float[Tensor, "batch 0"]) -> Float[Tensor, "batch 0"]:
-        return state
+        return interface  # as empty, and it gives the interface's weights a gradient, which training over devices needs
 
     def reads(self, state: Float[Tensor, "batch 0"]) -> Float[Tensor, "batch 0"]:
         return state

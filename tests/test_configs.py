@@ -1,0 +1,116 @@
+"""Every yaml of every family composes, builds and trains; so a new member is tested before anybody writes a test."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from fakes import ROOT, TINY, compose, options
+from omegaconf import OmegaConf
+
+import train
+
+FAMILIES = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name[0].isalpha())
+FAMILIES = [family for family in FAMILIES if family != "hydra" and options(family)]
+MEMBERS = [(family, option) for family in FAMILIES for option in options(family)]
+FILES = sorted((ROOT / "conf").rglob("*.yaml"))
+
+
+def without(family: str) -> list[str]:
+    """TINY, but for its choice in this family."""
+    return [setting for setting in TINY if not setting.startswith(f"{family}=")]
+
+
+def fit(cfg) -> tuple:
+    """Build and train; the task, the learner and the trainer, and the weights before."""
+    torch.manual_seed(cfg.seed)
+    task, learner, trainer = train.build(cfg)
+    before = [p.detach().clone() for p in learner.parameters()]
+    trainer.fit(learner, datamodule=task)
+    return task, learner, trainer, before
+
+
+@pytest.mark.parametrize(("family", "option"), MEMBERS)
+def test_every_option_composes_builds_and_takes_a_training_step(family, option, tmp_path):
+    cfg = compose(f"{family}={option}", *without(family), output_dir=tmp_path)
+    _, learner, trainer, before = fit(cfg)
+    assert trainer.global_step == 2
+    after = list(learner.parameters())
+    assert all(p.isfinite().all() for p in after)
+    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert (tmp_path / "metrics.csv").is_file()
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT / "conf")) for path in FILES])
+def test_every_yaml_says_first_what_it_is(path):
+    first, *rest = path.read_text().splitlines()
+    if first.startswith("# @package"):
+        first = rest[0]
+    assert first.startswith("# ")
+    assert len(first) > 8
+
+
+def test_a_family_has_no_setting_that_its_class_has_a_default_for():
+    """Defaults live in yaml only, so that a configuration shows all of them."""
+    for family in ("task", "controller", "memory", "loss"):
+        for option in options(family):
+            cls = OmegaConf.to_container(compose(f"{family}={option}"))[family]["_target_"]
+            module, _, name = cls.rpartition(".")
+            constructor = getattr(__import__(module, fromlist=[name]), name).__init__
+            assert not getattr(constructor, "__kwdefaults__", None)
+            assert not getattr(constructor, "__defaults__", None)
+
+
+def test_a_built_learner_carries_its_configuration_in_plain_containers(tmp_path):
+    _, learner, _ = train.build(compose(*TINY, output_dir=tmp_path))
+    plain = yaml.safe_load(yaml.safe_dump(learner.config))
+    assert plain == learner.config
+    assert plain["task"]["batch_size"] == 2
+
+
+def test_several_loggers_at_once(tmp_path):
+    cfg = compose("logger=[csv,tensorboard]", *without("logger"), output_dir=tmp_path)
+    fit(cfg)
+    assert (tmp_path / "metrics.csv").is_file()
+    assert list(tmp_path.rglob("events.out.tfevents*"))
+
+
+def test_building_writes_nothing(tmp_path):
+    train.build(compose(*without("logger"), output_dir=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_checking_builds_everything_without_numbers_and_writes_nothing(tmp_path):
+    cfg = compose("logger=[wandb,tensorboard]", output_dir=tmp_path / "run")
+    state = torch.get_rng_state()
+    train.check(cfg)
+    assert not (tmp_path / "run").exists()
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_the_metrics_are_those_that_are_promised_beside_the_sequences_seen(tmp_path):
+    cfg = compose(*TINY, output_dir=tmp_path)
+    task, learner, trainer, _ = fit(cfg)
+    trainer.test(learner, datamodule=task, verbose=False)
+    header, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    figures = ("bits", "error_bits", "bit_error_rate", "exact")
+    stages = ("train", "val", "test/2", "test/3")
+    assert {f"{stage}/{figure}" for stage in stages for figure in figures} <= set(header.split(","))
+    assert "train/loss" in header
+    seen = header.split(",").index("sequences")
+    assert [float(row.split(",")[seen]) for row in rows] == [2, 4, 4, 4]  # two steps, validation, test
+
+
+def test_a_checkpoint_is_plain_data_and_gives_the_same_answers(tmp_path):
+    _, learner, _, _ = fit(compose(*TINY, output_dir=tmp_path))
+    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["sequences"] == 4
+    _, rebuilt, _ = train.build(OmegaConf.create(checkpoint["config"]))
+    rebuilt.load_state_dict(checkpoint["state_dict"])
+    inputs = torch.rand(2, 5, 9)
+    assert torch.equal(learner.machine(inputs), rebuilt.machine(inputs))
+
+
+def test_nothing_in_the_configuration_names_this_machine():
+    for path in FILES:
+        assert str(Path.home()) not in path.read_text()

@@ -1,0 +1,75 @@
+"""A run may be interrupted: what goes on afterwards is what would have gone on."""
+
+import pytest
+import torch
+from fakes import TINY, compose
+from torch import Tensor
+
+import train
+
+# A learning rate that changes at every step, an optimiser with memory, random states: all that could be lost.
+NOISY = ("memory.initial_memory=random", "controller.initial_state=random", "scheduler=cosine", "scheduler.T_max=6")
+EVERY = ("trainer.val_check_interval=3", "callbacks.last.every_n_train_steps=3")
+
+
+def fit(folder, max_steps: int, *overrides: str, resume=None) -> dict[str, Tensor]:
+    """Train to a step; the weights, with the learning rate and the sequences seen."""
+    cfg = compose(*TINY, *NOISY, *EVERY, *overrides, f"trainer.max_steps={max_steps}", output_dir=folder)
+    torch.manual_seed(cfg.seed)
+    task, learner, trainer = train.build(cfg)
+    trainer.fit(learner, datamodule=task, ckpt_path=resume, weights_only=True)
+    assert trainer.global_step == max_steps
+    state = {name: value.clone() for name, value in learner.state_dict().items()}
+    return state | {
+        "sequences": torch.tensor(learner.sequences),
+        "lr": torch.tensor(trainer.optimizers[0].param_groups[0]["lr"]),
+    }
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert not [name for name in one if not torch.equal(one[name], other[name])]
+
+
+@pytest.mark.parametrize("task", ["copy", "recall"])
+@pytest.mark.parametrize("mixed", [False, True], ids=["one length", "mixed lengths"])
+def test_a_resumed_run_matches_an_uninterrupted_one(task, mixed, tmp_path):
+    chosen = (f"task={task}", f"task.mixed_lengths={mixed}")
+    straight = fit(tmp_path / "straight", 6, *chosen)
+    fit(tmp_path / "first", 3, *chosen)
+    torch.manual_seed(1234)  # another process has other random numbers
+    resumed = fit(tmp_path / "second", 6, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
+    assert_same(straight, resumed)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+def test_a_run_resumed_between_two_validations_matches_too(optimizer, tmp_path):
+    chosen = (f"optimizer={optimizer}", "callbacks.last.every_n_train_steps=1", "trainer.val_check_interval=4")
+    straight = fit(tmp_path / "straight", 6, *chosen)
+    fit(tmp_path / "first", 2, *chosen)
+    resumed = fit(tmp_path / "second", 6, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
+    assert_same(straight, resumed)
+
+
+def test_accumulated_gradients_survive_an_interruption(tmp_path):
+    chosen = ("+trainer.accumulate_grad_batches=2", "callbacks.last.every_n_train_steps=1")
+    straight = fit(tmp_path / "straight", 4, *chosen)
+    fit(tmp_path / "first", 2, *chosen)
+    resumed = fit(tmp_path / "second", 4, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
+    assert_same(straight, resumed)
+
+
+@pytest.mark.parametrize("engine", ["eager", "fused"])
+def test_the_same_seed_twice_gives_the_same_weights(engine, tmp_path):
+    assert_same(fit(tmp_path / "one", 3, f"engine={engine}"), fit(tmp_path / "two", 3, f"engine={engine}"))
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    one, two = fit(tmp_path / "one", 3), fit(tmp_path / "two", 3, "seed=2")
+    assert not torch.equal(one["machine.output.weight"], two["machine.output.weight"])
+
+
+def test_measuring_more_often_changes_no_weight(tmp_path):
+    often = fit(tmp_path / "often", 4, "trainer.val_check_interval=1", "trainer.log_every_n_steps=1")
+    seldom = fit(tmp_path / "seldom", 4, "trainer.val_check_interval=4", "trainer.log_every_n_steps=50")
+    assert_same(often, seldom)

@@ -1,0 +1,288 @@
+"""What every task promises, over every yaml of the family; then the layouts, step by step."""
+
+import pytest
+import torch
+from fakes import compose, options
+from torch import Tensor
+
+from conf.check import instantiate
+from ntm import Batch
+from ntm.losses.cross_entropy import CrossEntropy
+from ntm.metrics import bits
+from tasks.base import Task, generator, key, lengths, pad, split
+
+TASKS = options("task")
+SMALL = ("task.batch_size=5", "task.validation_size=130", "task.test_size=3")
+
+
+def build(name: str, *overrides: str, seed: int = 1) -> Task:
+    return instantiate(compose(f"task={name}", *SMALL, *overrides), "task", seed=seed)
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    return all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.fixture(params=TASKS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["one length", "mixed lengths"])
+def mixed(request):
+    return f"task.mixed_lengths={request.param}"
+
+
+# --- the contract
+
+
+def test_every_task_has_the_sizes_it_states(name, mixed):
+    task = build(name, mixed)
+    inputs, targets, mask = task.training_batch(0)
+    time = inputs.shape[1]
+    assert inputs.shape == (5, time, task.input_size)
+    assert targets.shape == (5, time, task.output_size)
+    assert mask.shape == (5, time)
+    assert mask.dtype == torch.bool
+    assert mask.any(dim=1).all()
+    assert inputs.dtype == targets.dtype == torch.get_default_dtype()
+    assert ((targets == 0) | (targets == 1)).all()
+
+
+def test_a_training_batch_is_a_pure_function_of_seed_rank_and_step(name, mixed):
+    batch = build(name, mixed).training_batch(3, rank=1)
+    torch.manual_seed(1234)  # nobody else's random numbers matter
+    again = build(name, mixed)
+    again.training_batch(7)  # nor what was drawn before
+    assert equal(batch, again.training_batch(3, rank=1))
+
+
+def test_another_seed_rank_or_step_is_another_batch(name, mixed):
+    task = build(name, mixed)
+    batches = [
+        task.training_batch(0),
+        task.training_batch(1),
+        task.training_batch(0, rank=1),
+        task.training_batch(1, rank=1),
+        build(name, mixed, seed=2).training_batch(0),
+        build(name, mixed, seed=2).training_batch(1),
+    ]
+    for i, one in enumerate(batches):
+        assert not any(equal(one, other) for other in batches[:i])
+
+
+def test_drawing_leaves_the_random_numbers_of_others_alone(name, mixed):
+    before = torch.get_rng_state()
+    task = build(name, mixed)
+    task.training_batch(0)
+    task.val_dataloader()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_training_lengths_reach_both_ends_of_the_range_and_nothing_beyond(name):
+    task = build(name)
+    drawn = {n for i in range(2000) for n in lengths(task.draw_length(generator("training", i)))}
+    assert drawn == set(range(task.min_length, task.max_length + 1))
+
+
+def test_mixed_lengths_are_the_same_sequences_padded(name):
+    task = build(name, "task.mixed_lengths=true")
+    batch = task.training_batch(0)
+    source = generator("training", 1, 0, 0)
+    rows = [task.sample(task.draw_length(source), 1, source) for _ in range(5)]
+    times = [row.mask.shape[1] for row in rows]
+    assert len(set(times)) > 1
+    assert batch.mask.shape[1] == max(times)
+    for i, (row, time) in enumerate(zip(rows, times, strict=True)):
+        for ours, alone in zip(batch, row, strict=True):
+            assert torch.equal(ours[i, :time], alone[0])
+            assert not ours[i, time:].any()
+
+
+def test_held_out_sets_have_the_sizes_that_were_asked_for(name):
+    task = build(name)
+    assert sum(len(batch.mask) for batch in task.val_dataloader()) == 130
+    loaders = task.test_dataloader()
+    assert len(loaders) == len(task.test_lengths)
+    assert [sum(len(batch.mask) for batch in loader) for loader in loaders] == [3] * len(loaders)
+
+
+def test_held_out_sets_are_the_same_in_every_run(name):
+    one, other = build(name, seed=1), build(name, "task.mixed_lengths=true", "task.batch_size=7", seed=2)
+    assert all(map(equal, one.val_dataloader(), other.val_dataloader()))
+    for ours, theirs in zip(one.test_dataloader(), other.test_dataloader(), strict=True):
+        assert all(map(equal, ours, theirs))
+    assert equal(one.probe(), other.probe())
+    assert len(one.probe().mask) == 1
+
+
+def test_the_test_set_of_a_length_does_not_depend_on_the_other_lengths(name):
+    task = build(name)
+    last = task.test_lengths[-1]
+    shown = str(last).replace("(", "[").replace(")", "]")
+    alone = build(name, f"task.test_lengths=[{shown}]").test_dataloader()[0]
+    assert all(map(equal, alone, task.test_dataloader()[-1]))
+
+
+def test_sequences_of_a_held_out_set_differ_from_one_another_and_from_training(name):
+    task = build(name)
+    rows = [row for batch in task.val_dataloader() for row in batch.inputs]
+    longest = max(rows, key=lambda row: row.count_nonzero())
+    assert sum(row.shape == longest.shape and torch.equal(row, longest) for row in rows) == 1
+    for step in range(20):
+        assert not any(
+            row.shape == longest.shape and torch.equal(row, longest) for row in task.training_batch(step).inputs
+        )
+
+
+def test_a_task_draws_in_the_default_dtype(name):
+    torch.set_default_dtype(torch.float64)
+    try:
+        batch = build(name).training_batch(0)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert batch.inputs.dtype == batch.targets.dtype == torch.float64
+
+
+# --- the base
+
+
+def test_every_purpose_and_position_has_random_numbers_of_its_own():
+    positions = [(), *[(i,) for i in range(3)], *[(i, j) for i in range(3) for j in range(3)], (0, 0, 0), (0, 0, 0, 0)]
+    seeds = [
+        generator(p, *position).initial_seed() for p in ("training", "validation", "test") for position in positions
+    ]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(1, [1]), (128, [128]), (129, [128, 1]), (300, [128, 128, 44])])
+def test_a_held_out_set_is_run_in_batches(size, sizes):
+    assert split(size) == sizes
+
+
+def test_a_test_length_is_named_by_its_numbers():
+    assert key(20) == "20"
+    assert key((10, 20)) == "10x20"
+
+
+def test_padding_is_blank_and_unscored():
+    short = Batch(torch.ones(1, 1, 3), torch.ones(1, 1, 2), torch.ones(1, 1, dtype=torch.bool))
+    long = Batch(torch.ones(1, 3, 3), torch.ones(1, 3, 2), torch.ones(1, 3, dtype=torch.bool))
+    inputs, targets, mask = pad([short, long])
+    assert inputs[:, :, 0].tolist() == [[1, 0, 0], [1, 1, 1]]
+    assert targets[:, :, 0].tolist() == [[1, 0, 0], [1, 1, 1]]
+    assert mask.tolist() == [[True, False, False], [True, True, True]]
+
+
+# --- copy
+
+
+def draw(name: str, length: int, *overrides: str, batch_size: int = 4) -> Batch:
+    return build(name, *overrides).sample(length, batch_size, generator("training", 0))
+
+
+def timeline(channel: Tensor) -> list[int]:
+    """The steps at which a channel is 1, the same in every sequence."""
+    assert (channel == channel[0]).all()
+    return channel[0].nonzero().flatten().tolist()
+
+
+@pytest.mark.parametrize("length", [1, 3, 20])
+def test_copy_is_vectors_a_delimiter_and_as_many_blanks(length):
+    inputs, targets, mask = draw("copy", length)
+    assert inputs.shape == (4, 2 * length + 1, 9)
+    assert targets.shape == (4, 2 * length + 1, 8)
+    assert timeline(inputs[..., 8]) == [length]
+    assert timeline(mask) == list(range(length + 1, 2 * length + 1))
+    assert torch.equal(targets[:, length + 1 :], inputs[:, :length, :8])
+    assert not inputs[:, length:, :8].any()
+    assert not targets[~mask].any()
+
+
+@pytest.mark.parametrize("length", [1, 3, 20])
+def test_copy_in_the_keras_layout_starts_with_a_flag_of_its_own(length):
+    inputs, targets, mask = draw("copy", length, "task.layout=keras")
+    assert inputs.shape == (4, 2 * length + 2, 10)
+    assert timeline(inputs[..., 8]) == [0]
+    assert timeline(inputs[..., 9]) == [length + 1]
+    assert timeline(mask) == list(range(length + 2, 2 * length + 2))
+    assert torch.equal(targets[:, length + 2 :], inputs[:, 1 : length + 1, :8])
+    assert not inputs[:, 0, :8].any()
+    assert not inputs[:, length + 1 :, :8].any()
+    assert not targets[~mask].any()
+
+
+def test_copy_draws_fair_coins():
+    inputs = draw("copy", 20, batch_size=500).inputs[:, :20, :8]
+    assert set(inputs.unique().tolist()) == {0.0, 1.0}
+    assert inputs.mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+# --- recall
+
+
+@pytest.mark.parametrize("items", [2, 3, 6])
+def test_recall_lists_items_asks_for_one_and_wants_the_next(items):
+    inputs, targets, mask = draw("recall", items, batch_size=64)
+    end = 4 * items  # of the list; an item delimiter, a query delimiter, the query, another, the answer
+    assert inputs.shape == (64, end + 1 + 1 + 3 + 1 + 3, 8)
+    assert targets.shape == (64, end + 9, 6)
+    assert timeline(inputs[..., 6]) == [4 * i for i in range(items + 1)]
+    assert timeline(inputs[..., 7]) == [end + 1, end + 5]
+    assert timeline(mask) == [end + 6, end + 7, end + 8]
+    assert not targets[~mask].any()
+    asked = set()
+    for sequence, target in zip(inputs[..., :6], targets, strict=True):
+        listed = [sequence[4 * i + 1 : 4 * i + 4] for i in range(items)]
+        query, answer = sequence[end + 2 : end + 5], target[end + 6 :]
+        places = [i for i in range(items - 1) if torch.equal(listed[i], query) and torch.equal(listed[i + 1], answer)]
+        assert places
+        asked.add(places[0])
+        blank = [*range(0, end + 1, 4), end + 1, *range(end + 5, end + 9)]
+        assert not sequence[blank].any()
+    assert asked == set(range(items - 1))  # any item but the last
+
+
+def test_recall_in_the_keras_layout_has_no_delimiter_after_the_last_item():
+    inputs, targets, mask = draw("recall", 3, "task.layout=keras")
+    assert inputs.shape == (4, 12 + 1 + 3 + 1 + 3, 8)
+    assert timeline(inputs[..., 6]) == [0, 4, 8]
+    assert timeline(inputs[..., 7]) == [12, 16]
+    assert timeline(mask) == [17, 18, 19]
+    for sequence, target in zip(inputs[..., :6], targets, strict=True):
+        listed = [sequence[4 * i + 1 : 4 * i + 4] for i in range(3)]
+        assert any(
+            torch.equal(sequence[13:16], listed[i]) and torch.equal(target[17:], listed[i + 1]) for i in range(2)
+        )
+
+
+def test_the_chance_level_of_recall_is_18_bits():
+    batch = draw("recall", 6)
+    indifferent = torch.zeros_like(batch.targets)
+    assert bits(indifferent, batch.targets, batch.mask).tolist() == pytest.approx([18.0] * 4)
+    assert CrossEntropy()(indifferent, batch.targets, batch.mask).item() == pytest.approx(0.693147, abs=1e-5)
+
+
+def test_the_other_settings_of_a_task_change_its_sizes():
+    copy = build("copy", "task.num_bits=2")
+    assert (copy.input_size, copy.output_size) == (3, 2)
+    recall = build("recall", "task.num_bits=2", "task.item_length=1")
+    inputs, _, mask = recall.sample(2, 1, generator("training", 0))
+    assert inputs.shape == (1, 4 + 1 + 1 + 1 + 1 + 1, 4)
+    assert mask.sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("copy", ["min_length=9", "max_length=8"], ["task.min_length=9", "task.max_length=8"]),
+        ("recall", ["min_length=1"], ["task.min_length=1", "at least 2"]),
+        ("recall", ["test_lengths=[6,1]"], ["task.test_lengths=[6, 1]", "at least 2"]),
+        ("recall", ["probe_length=1"], ["task.probe_length=1", "at least 2"]),
+        ("copy", ["test_lengths=[]"], ["task.test_lengths", "at least 1 item"]),
+    ],
+)
+def test_lengths_that_make_no_sense_are_refused_with_the_rule(name, settings, words):
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011
+        build(name, *[f"task.{setting}" for setting in settings])
+    assert all(word in str(refusal.value) for word in words)
