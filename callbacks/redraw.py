@@ -4,10 +4,10 @@ import logging
 from typing import Any
 
 import lightning as L
-import torch
 from pydantic import NonNegativeInt, PositiveInt, validate_call
 
 from ntm.initial import Initial
+from tasks.base import generator
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,10 @@ class RedrawInitialStates(L.Callback):
         if not self.sequences_before < self.at <= pl_module.sequences:
             return
         # The same seed in every process, so that their machines stay equal.
-        generator = torch.Generator().manual_seed(self.seed)
+        numbers = generator("redraw", self.seed)
         initials = [part for part in pl_module.modules() if isinstance(part, Initial)]
         for initial in initials:
-            initial.redraw(generator)
+            initial.redraw(numbers)
         redrawn = sum(initial.kind == "random" for initial in initials)
         log.info(
             "redrew %d of %d initial states after %s sequences", redrawn, len(initials), f"{pl_module.sequences:,}"

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from ntm.batch import Batch
 
 Length = PositiveInt | tuple[PositiveInt, ...]
-Purpose = Literal["training", "validation", "test", "probe"]
+Purpose = Literal["training", "validation", "test", "probe", "redraw"]
 
 
 class Task(L.LightningDataModule, ABC):
@@ -130,7 +130,7 @@ def held_out(batches: Iterable[Batch]) -> HeldOut:
 
 
 def generator(purpose: Purpose, *position: int) -> torch.Generator:
-    """Independent random numbers for every purpose and position."""
+    """Independent random numbers for every purpose and position, and none that a seed alone would give."""
     entropy = (*purpose.encode(), *position)
     seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(seed))
