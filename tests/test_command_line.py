@@ -1,0 +1,133 @@
+"""The programs as a user starts them: what they print, what they leave. A start takes seconds, so there are few."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes import ROOT
+
+SHORT = ("debug=short", "engine=eager", "task.test_lengths=[2,3]", "task.max_length=3", "task.probe_length=3")
+METRICS = {"bits", "error_bits", "bit_error_rate", "exact"}
+
+
+def run(program: str, *overrides: str, folder: Path, code: int = 0) -> str:
+    """What a program prints when it is started in `folder`."""
+    started = subprocess.run(
+        [sys.executable, str(ROOT / program), *overrides],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert started.returncode == code, started.stdout + started.stderr
+    assert "Traceback" not in started.stderr
+    return started.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, str]:
+    """The folder of a short run with everything on, and what it printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    printed = run("train.py", *SHORT, "hydra.run.dir=run", folder=folder)
+    return folder / "run", printed
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_a_run_leaves_what_is_promised(trained):
+    folder, _ = trained
+    for promised in (
+        ".hydra/config.yaml",
+        ".hydra/overrides.yaml",
+        "metrics.csv",
+        "results.json",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    ):
+        assert (folder / promised).is_file(), promised
+    assert list((folder / "figures").glob("*.png"))
+    assert list((folder / "figures").glob("*.gif"))
+    assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_run_prints_its_configuration_and_a_table(trained):
+    _, printed = trained
+    assert "_target_: tasks.copy.Copy" in printed
+    assert "copy after 80 sequences" in printed
+    assert "wrong bits" in printed
+
+
+def test_results_say_what_was_measured_and_how_to_repeat_it(trained):
+    folder, _ = trained
+    told = results(folder)
+    assert (told["task"], told["seed"], told["sequences"]) == ("copy", 1, 80)
+    assert set(told["test"]) == {"2", "3"}
+    assert all(set(row) == METRICS for row in told["test"].values())
+    assert told["seconds"] > 0
+    assert {"python", "torch", "lightning"} <= set(told["versions"])
+    assert "debug=short" in told["command"]
+    assert {"engine", "commit"} <= set(told)
+
+
+def test_metrics_are_rows_over_sequences_seen(trained):
+    folder, _ = trained
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    validated = [row for row in rows if row["val/bits"]]
+    assert [float(row["sequences"]) for row in validated] == [40.0, 80.0]
+    assert [float(row["train/loss"]) for row in rows if row["train/loss"]]
+
+
+def test_a_checkpoint_is_all_that_evaluation_needs(trained, tmp_path):
+    folder, _ = trained
+    checkpoint = f"checkpoint={folder / 'checkpoints/best.ckpt'}"
+    printed = run("evaluate.py", checkpoint, "task.test_lengths=[3,5]", "output_dir=again", folder=tmp_path)
+    assert "wrong bits" in printed
+    told = results(tmp_path / "again")
+    assert set(told["test"]) == {"3", "5"}
+    assert told["test"]["3"] == results(folder)["test"]["3"]
+    assert list((tmp_path / "again/figures").glob("*.png"))
+
+
+def test_a_run_goes_on_from_its_checkpoint(trained, tmp_path):
+    folder, _ = trained
+    checkpoint = f"checkpoint={folder / 'checkpoints/last.ckpt'}"
+    chosen = ("logger=csv", "callbacks=none", "trainer.max_steps=30", "hydra.run.dir=run")
+    run("train.py", *SHORT, checkpoint, *chosen, folder=tmp_path)
+    assert results(tmp_path / "run")["sequences"] == 120
+
+
+def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(tmp_path):
+    chosen = ("trainer.max_steps=2", "trainer.val_check_interval=2", "callbacks=none", "hydra.sweep.dir=sweep")
+    run("train.py", "-m", *SHORT, *chosen, "loss=cross_entropy,huber", folder=tmp_path)
+    for job in ("0", "1"):
+        assert (tmp_path / "sweep" / job / "results.json").is_file()
+        assert len(list((tmp_path / "sweep" / job / "wandb").glob("offline-run-*"))) == 1
+
+
+def test_a_mistake_exits_with_code_2_and_leaves_nothing(tmp_path):
+    run("train.py", "memory.num_slots=0", folder=tmp_path, code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py"])
+def test_help_needs_nothing_heavy_and_leaves_nothing(program, tmp_path):
+    script = (
+        f"import runpy, sys; sys.argv = ['{program}', '--help']\n"
+        f"try: runpy.run_path({str(ROOT / program)!r}, run_name='__main__')\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "assert not {'torch', 'lightning', 'wandb'} & set(sys.modules)"
+    )
+    started = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=os.environ
+    )
+    assert started.returncode == 0, started.stderr
+    assert "checkpoint=" in started.stdout
+    assert list(tmp_path.iterdir()) == []
