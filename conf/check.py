@@ -34,7 +34,7 @@ def instantiate(cfg: DictConfig, key: str, **passed: Any) -> Any:
         if not allowed(target):
             raise ConfigError(f"{where}={target} may not be built. Name a class of {', '.join(ALLOWED)}.")
     with explained(key, node):
-        return hydra.utils.instantiate(node, **passed)
+        return hydra.utils.instantiate(node, _convert_="all", **passed)
 
 
 @contextmanager
