@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from conf.check import check_numbers, cli, explained, instantiate
+from conf.check import ConfigError, check_settings, cli, explained, instantiate
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -32,7 +32,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     from tasks.base import key
 
     quiet()
-    check_numbers(cfg)
+    check_settings(cfg)
     task = instantiate(cfg, "task", seed=cfg.seed)
     controller = instantiate(cfg, "controller")
     memory = instantiate(cfg, "memory")
@@ -68,15 +68,19 @@ def main(cfg: DictConfig) -> float:
     from rich.syntax import Syntax
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
+    check_settings(cfg)  # a job of a sweep comes here unchecked
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
     try:
         trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
-        best = trainer.checkpoint_callback
-        trainer.test(learner, datamodule=task, ckpt_path=best.best_model_path, verbose=False, weights_only=True)
+        cost, path = trainer.callback_metrics["val/bits"], None
+        for checkpoint in trainer.checkpoint_callbacks:
+            if checkpoint.monitor:
+                cost, path = checkpoint.best_model_score, checkpoint.best_model_path
+        trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
     finally:
         wandb.finish()  # or the next job of a sweep would go on in this run
-    return float(best.best_model_score)
+    return float(cost)
 
 
 def check(cfg: DictConfig) -> None:
@@ -92,10 +96,18 @@ def check(cfg: DictConfig) -> None:
     with torch.device("meta"):
         _, learner, _ = build(cfg)
         with explained("optimizer", cfg.optimizer):
-            learner.configure_optimizers()
+            optimizer = learner.optimizer(learner.parameters())
+        with explained("scheduler", cfg.scheduler):
+            learner.scheduler(optimizer)
     if cfg.checkpoint is not None:
         with explained("checkpoint", cfg):
-            learner.check_fits(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
+            checkpoint = read_checkpoint(cfg.checkpoint)
+            learner.check_fits(checkpoint, cfg.checkpoint)
+        if checkpoint["global_step"] >= cfg.trainer.max_steps:
+            raise ConfigError(
+                f"checkpoint={cfg.checkpoint} is of step {checkpoint['global_step']}, but trainer.max_steps="
+                f"{cfg.trainer.max_steps}. Raise trainer.max_steps to go on."
+            )
 
 
 def quiet() -> None:

@@ -1,22 +1,43 @@
 """A user's mistake is one clear line and exit code 2, before anything is allocated or written."""
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
 
-# What a configuration may build. Anything else could run whatever a stranger's file says.
-ALLOWED = ("ntm", "tasks", "callbacks", "torch.optim", "torch.nn", "torchmetrics", "lightning.pytorch")
+from conf.rules import RULES
+
+# What each group may build. Anything else could run whatever a stranger's file says.
+ALLOWED = {
+    "task": ["tasks"],
+    "controller": ["ntm.controllers"],
+    "memory": ["ntm.memories"],
+    "loss": ["ntm.losses"],
+    "optimizer": ["torch.optim", "ntm.optimizers"],
+    "scheduler": ["torch.optim.lr_scheduler"],
+    "trainer": ["lightning.pytorch.Trainer", "lightning.pytorch.trainer", "lightning.pytorch.strategies"],
+    "callbacks": ["callbacks", "lightning.pytorch.callbacks", "torch.optim.swa_utils"],
+    "logger": ["lightning.pytorch.loggers"],
+}
 
 
 class ConfigError(ValueError):
@@ -27,12 +48,11 @@ def instantiate(cfg: DictConfig, key: str, **passed: Any) -> Any:
     """Build what `cfg.<key>` names, passing on what other choices decide.
 
     Raises:
-        ConfigError: it names something outside this project, torch and lightning, or a setting breaks its rule.
+        ConfigError: it names something that its group may not build, or a setting breaks its rule.
     """
     node = OmegaConf.select(cfg, key)
     for where, target in targets(node, key):
-        if not allowed(target):
-            raise ConfigError(f"{where}={target} may not be built. Name a class of {', '.join(ALLOWED)}.")
+        check_target(where, target)
     with explained(key, node):
         return hydra.utils.instantiate(node, _convert_="all", **passed)
 
@@ -42,9 +62,9 @@ def explained(key: str, node: DictConfig) -> Iterator[None]:
     """Turn what goes wrong in building `key` into a line about the user's choice."""
     try:
         yield
-    except (InstantiationException, ValueError, TypeError, RuntimeError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a library throws at a setting
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
         raise ConfigError(mistake(key, node, cause)) from error
 
@@ -52,19 +72,31 @@ def explained(key: str, node: DictConfig) -> Iterator[None]:
 def mistake(key: str, node: DictConfig, error: BaseException) -> str:
     """The line for an error in building `key`."""
     target = str(node.get("_target_", ""))
-    if not hasattr(error, "errors"):  # ours, torch's or lightning's own words
-        text = " ".join(str(error).split())
-        return text if text.startswith(f"{key}.") else f"{key}: {text} (building {target})"
-    first, *others = error.errors(include_url=False)  # pydantic's
-    setting = ".".join([key, *map(str, first["loc"])])
-    if first["type"] == "unexpected_keyword_argument":
-        return f"{setting} is not a setting of {target}. Leave it out; `python train.py --help` lists those there are."
-    if first["type"] == "value_error":  # raised by a constructor of ours inside another
-        return str(first["ctx"]["error"])
-    more = f" ({len(others)} more like it.)" if others else ""
-    rule = first["msg"].replace("Input should", "should")
-    yaml = f"conf/{key.split('.')[0]}/{target.split('.')[-2]}.yaml"
-    return f"{setting}={first['input']} {rule}. Give another value; {yaml} says what it means.{more}"
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        setting, value = f"{key}.{first['loc'][0]}", first["input"]
+        if first["type"] == "unexpected_keyword_argument":
+            return unknown(setting, target)
+        if first["type"] == "value_error":  # raised by a constructor of ours inside another
+            return str(first["ctx"]["error"])
+        value = node.get(first["loc"][0], value)  # all of a list, not its wrong element alone
+        yaml = f"conf/{key.split('.')[0]}/{target.split('.')[-2]}.yaml"
+        return f"{setting}={value} {rule(first)}. Give another value; {yaml} says what it means."
+    text = " ".join(str(error).split())  # ours, torch's or lightning's own words
+    if text.startswith(f"{key}."):
+        return text
+    if isinstance(error, TypeError) and (argument := re.search("unexpected keyword argument '(.+?)'", text)):
+        return unknown(f"{key}.{argument[1]}", target)
+    return f"{key}: {text} (building {target})"
+
+
+def unknown(setting: str, target: str) -> str:
+    return f"{setting} is not a setting of {target}. Leave it out; `python train.py --help` lists those there are."
+
+
+def rule(error: Any) -> str:
+    """What pydantic asks for, to follow upon `key=value`."""
+    return str(error["msg"]).replace("Input should", "should")
 
 
 def targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
@@ -78,22 +110,63 @@ def targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
             yield from targets(node[name], f"{key}.{name}")
 
 
-def allowed(target: str) -> bool:
-    """Whether a `_target_` is of this project, torch or lightning, and leads nowhere else on its way."""
-    if not any(target.startswith(f"{package}.") for package in ALLOWED):
-        return False
+def check_target(where: str, target: str) -> None:
+    """Whether a `_target_` is of its group's packages, and leads nowhere else on its way."""
+    packages = ALLOWED[where.split(".")[0]]
+
+    def inside(name: str) -> bool:
+        return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+    refusal = f"{where}={target} may not be built. Name something in {' or '.join(packages)}."
+    if not inside(target):
+        raise ConfigError(refusal)
     try:
-        home = hydra.utils.get_object(target).__module__
-    except Exception:
-        return True  # a name that does not exist: Hydra's message for it is better than ours
-    return any(home == package or home.startswith(f"{package}.") for package in ALLOWED)
+        found = resolve_name(target)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{where}={target} does not exist. Name a class in {' or '.join(packages)}.") from error
+    if not inside(found.__module__):
+        raise ConfigError(refusal)
 
 
-def check_numbers(cfg: DictConfig) -> None:
-    """No setting anywhere may be infinite or not a number."""
+def check_settings(cfg: DictConfig) -> None:
+    """What must hold of a configuration before anything is built from it."""
+    own = OmegaConf.load(Path(__file__).with_name("config.yaml"))
+    groups = {next(iter(default)) for default in own.defaults if isinstance(default, DictConfig)}
+    for key in cfg.keys() - own.keys() - groups:
+        raise ConfigError(f"{key} is not a setting. Leave it out; `python train.py --help` lists those there are.")
+    for key in sorted(ALLOWED.keys() - cfg.keys()):
+        raise ConfigError(f"{key} is not chosen. Set {key}=... to an option that `python train.py --help` lists.")
     for where, value in leaves(cfg, ""):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{where}={value} must be a finite number. Give another value.")
+    for pattern, kind in RULES.items():
+        for where, value in settings(cfg, pattern):
+            try:
+                TypeAdapter(kind).validate_python(value)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                raise ConfigError(f"{where}={value} {rule(first)}. Give another value.") from None
+    interval, steps = cfg.trainer.val_check_interval, cfg.trainer.max_steps
+    if interval > steps:
+        raise ConfigError(
+            f"trainer.val_check_interval={interval} exceeds trainer.max_steps={steps}: nothing would be measured on "
+            "held-out sequences. Lower the one or raise the other."
+        )
+
+
+def settings(cfg: DictConfig, pattern: str) -> Iterator[tuple[str, Any]]:
+    """The settings of that name, which may have a `*` for a part, and their values as plain containers."""
+    nodes = [("", OmegaConf.to_container(cfg, resolve=False))]
+    for part in pattern.split("."):
+        nodes = [
+            (f"{where}.{name}".lstrip("."), node[name])
+            for where, node in nodes
+            if isinstance(node, dict)
+            for name in (node if part == "*" else {part} & node.keys())
+        ]
+    for where, _ in nodes:
+        value = OmegaConf.select(cfg, where)
+        yield where, OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -141,8 +214,11 @@ def line(error: Exception) -> str:
         near = get_close_matches(option, choices, n=1)
         hint = f"Did you mean {group}={near[0]}? " if near else ""
         return f"{group}={option} is not an option. {hint}Choose one of: {', '.join(choices)}."
-    cause = error.__cause__
-    if isinstance(error, ConfigCompositionException) and isinstance(cause, ConfigAttributeError | ConfigKeyError):
+    if isinstance(error, OverrideParseException):
+        text = str(error).splitlines()[0]
+        return f"{error.override} cannot be read: {text}. Write key=value, and quote what the shell would change."
+    cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         key = str(cause.full_key or cause.key)
         siblings = list(cause.parent_node or [])
         near = get_close_matches(str(cause.key), map(str, siblings), n=1)
@@ -154,4 +230,10 @@ def line(error: Exception) -> str:
 def cli(main: Callable[[], Any]) -> None:
     """Run a Hydra program; a mistake of the user's is one line."""
     with exit_on_mistake():
-        main()
+        try:
+            main()
+        except ValueError as error:
+            if "Config group override" not in str(error):
+                raise
+            empty = " ".join(argument for argument in sys.argv if argument.endswith("=null"))
+            raise ConfigError(f"{empty} is not an option. `python train.py --help` lists those there are.") from error

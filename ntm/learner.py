@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import lightning as L
 import torch
@@ -120,9 +120,11 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise ValueError(f"checkpoint={path} is not a file. Give the path of a run's checkpoints/best.ckpt.")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True) if is_zipfile(path) else {}
+        # torch takes no notice of a bit that has flipped, the checksums of the archive do.
+        sound = is_zipfile(path) and ZipFile(path).testzip() is None
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True) if sound else {}
     except (RuntimeError, UnpicklingError, EOFError) as error:
         raise ValueError(f"checkpoint={path} cannot be read: it is damaged, or not plain data.") from error
     if not {"state_dict", "config", "sequences"} <= checkpoint.keys():
-        raise ValueError(f"checkpoint={path} is not a checkpoint of this project. Give a run's checkpoints/best.ckpt.")
+        raise ValueError(f"checkpoint={path} is damaged, or not a checkpoint of this project. Give a run's checkpoints/best.ckpt.")
     return checkpoint

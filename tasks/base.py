@@ -32,6 +32,7 @@ class Task(L.LightningDataModule, ABC):
     input_size: int
     output_size: int
     shortest = 1  # the least length that makes sense
+    numbers = 1  # in a length: a second one may be of repeats, say
 
     @validate_call
     def __init__(
@@ -48,14 +49,13 @@ class Task(L.LightningDataModule, ABC):
         probe_length: Length,
     ):
         super().__init__()
-        for name, length in [
-            ("min_length", min_length),
-            ("test_lengths", test_lengths),
-            ("probe_length", probe_length),
-        ]:
-            least = min(length) if isinstance(length, list) else length
-            if isinstance(least, int) and least < self.shortest:
-                raise ValueError(f"task.{name}={length} must be at least {self.shortest}. Ask for longer sequences.")
+        asked = {"min_length": min_length, "test_lengths": test_lengths, "probe_length": probe_length}
+        for name, value in asked.items():
+            for length in value if isinstance(value, list) else [value]:
+                if len(lengths(length)) != self.numbers and name != "min_length":
+                    raise ValueError(f"task.{name}={value} needs lengths of {self.numbers} number(s) for this task.")
+                if min(lengths(length)) < self.shortest:
+                    raise ValueError(f"task.{name}={value} must be at least {self.shortest}. Ask for more.")
         if min_length > max_length:
             raise ValueError(
                 f"task.min_length={min_length} exceeds task.max_length={max_length}. Lower the one or raise the other."

@@ -1,0 +1,34 @@
+"""What a setting must be where its class is not ours, and says so too late, in its own words, or not at all."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+RULES: dict[str, Any] = {
+    "seed": Annotated[int, Field(ge=0, lt=2**32)],
+    "engine": Literal["auto", "eager", "fused"],
+    "checkpoint": str | None,
+    "trainer.max_steps": PositiveInt,
+    "trainer.val_check_interval": PositiveInt,
+    "trainer.log_every_n_steps": PositiveInt,
+    "trainer.num_sanity_val_steps": NonNegativeInt,
+    "trainer.accumulate_grad_batches": PositiveInt,
+    "trainer.gradient_clip_val": NonNegativeFloat | None,
+    "trainer.gradient_clip_algorithm": Literal["norm", "value"],
+    "optimizer.lr": PositiveFloat,
+    "optimizer.alpha": Fraction,
+    "optimizer.betas": tuple[Fraction, Fraction],
+    "optimizer.eps": NonNegativeFloat,
+    "optimizer.momentum": Fraction,
+    "optimizer.weight_decay": NonNegativeFloat,
+    "optimizer.centered": bool,
+    "scheduler.T_max": PositiveInt,
+    "scheduler.factor": Annotated[float, Field(ge=0, le=1)],
+    "callbacks.*.monitor": Literal["val/bits", "val/error_bits", "val/bit_error_rate", "val/exact"],
+    "callbacks.*.mode": Literal["min", "max"],
+    "callbacks.*.every_n_train_steps": PositiveInt,
+    "callbacks.*.refresh_rate": NonNegativeInt,
+    "logger.wandb.mode": Literal["online", "offline", "disabled", "shared"],
+}

@@ -1,0 +1,345 @@
+"""A user's mistake is one line that names the key and the value, exit code 2, and nothing is written."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import TINY, compose
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+import evaluate
+import train
+from conf.check import cli, exit_on_mistake
+
+# The overrides, and words that the line must have: the key, the value, the rule or the remedy.
+MISTAKES = [
+    # options and keys
+    ("task=recal", "task=recal is not an option", "Did you mean task=recall?"),
+    ("controller=transformer", "controller=transformer is not an option", "feedforward, gru, lstm"),
+    ("~memory", "memory is not chosen"),
+    ("loss=", "loss="),
+    ("experiment=nature", "experiment=nature is not an option"),
+    ("logger=[csv,comet]", "logger=comet is not an option"),
+    ("sede=2", "sede", "Did you mean seed?"),
+    ("memory.num_slot=8", "memory.num_slot", "Did you mean memory.num_slots?"),
+    ("trainer.max_step=8", "trainer.max_step", "Did you mean trainer.max_steps?"),
+    ("task.layot=keras", "task.layot", "Did you mean task.layout?"),
+    ("loss.delta=1", "loss.delta is not a setting"),
+    ("memory=none memory.num_slots=8", "memory.num_slots is not a setting"),
+    ("+memory.depth=3", "memory.depth is not a setting of"),
+    ("+task.colour=3", "task.colour is not a setting of"),
+    ("+optimizer.speed=3", "optimizer.speed"),
+    ("+trainer.speed=3", "trainer.speed"),
+    ("+callbacks.results.speed=3", "callbacks.results.speed"),
+    ("+speed=3", "speed is not a setting"),
+    ("~memory.num_slots", "memory.num_slots"),
+    ("~seed", "seed"),
+    ("memory.num_slots", "memory.num_slots"),
+    # types
+    ("memory.num_slots=many", "memory.num_slots=many", "integer"),
+    ("memory.num_slots=2.5", "memory.num_slots=2.5", "integer"),
+    ("memory.num_slots=null", "memory.num_slots=None", "integer"),
+    ("task.test_lengths=10", "task.test_lengths=10", "list"),
+    ("task.test_lengths=[ten]", "task.test_lengths", "ten"),
+    ("task.mixed_lengths=perhaps", "task.mixed_lengths=perhaps", "boolean"),
+    ("controller.hidden_size=[3]", "controller.hidden_size=[3]"),
+    ("seed=one", "seed=one", "integer"),
+    ("seed=1.5", "seed=1.5", "integer"),
+    ("trainer.max_steps=many", "trainer.max_steps=many"),
+    ("optimizer.lr=fast", "optimizer.lr=fast"),
+    ("checkpoint=3", "checkpoint=3", "string"),
+    ("memory=matrix memory={a:1}", "memory"),
+    # ranges
+    ("seed=-1", "seed=-1", "greater than or equal to 0"),
+    ("seed=99999999999", "seed=99999999999", "less than"),
+    ("memory.num_slots=0", "memory.num_slots=0", "greater than 0"),
+    ("memory.num_slots=-128", "memory.num_slots=-128", "greater than 0"),
+    ("memory.slot_width=0", "memory.slot_width=0", "greater than 0"),
+    ("memory.num_read_heads=0", "memory.num_read_heads=0", "greater than 0"),
+    ("memory.num_write_heads=0", "memory.num_write_heads=0", "greater than 0"),
+    ("memory.shift_range=4", "memory.shift_range=4 must be odd"),
+    ("memory.shift_range=-3", "memory.shift_range=-3", "greater than 0"),
+    ("memory.shift_range=5 memory.num_slots=4", "memory.shift_range=5 needs at least 5 slots", "memory.num_slots=4"),
+    ("memory.initial_std=-1", "memory.initial_std=-1", "greater than or equal to 0"),
+    ("memory.initial_std=nan", "memory.initial_std=nan", "finite"),
+    ("memory.initial_constant=inf", "memory.initial_constant=inf", "finite"),
+    ("memory.order=random", "memory.order=random", "write_then_read"),
+    ("memory.addressing=location", "memory.addressing=location", "content_and_location"),
+    ("memory.initial_weighting=two_hot", "memory.initial_weighting=two_hot", "one_hot"),
+    ("controller.hidden_size=0", "controller.hidden_size=0", "greater than 0"),
+    ("controller.num_layers=-1", "controller.num_layers=-1", "greater than 0"),
+    ("controller.initial_state=zero", "controller.initial_state=zero", "constant"),
+    ("loss=huber loss.delta=0", "loss.delta=0", "greater than 0"),
+    ("loss=huber loss.delta=nan", "loss.delta=nan", "finite"),
+    ("engine=turbo", "engine=turbo", "auto"),
+    ("task.batch_size=0", "task.batch_size=0", "greater than 0"),
+    ("task.num_bits=0", "task.num_bits=0", "greater than 0"),
+    ("task.min_length=0", "task.min_length=0", "greater than 0"),
+    ("task.min_length=21", "task.min_length=21", "task.max_length=20"),
+    ("task=recall task.min_length=1", "task.min_length=1 must be at least 2"),
+    ("task=recall task.item_length=0", "task.item_length=0", "greater than 0"),
+    ("task.test_lengths=[]", "task.test_lengths=[]", "at least 1 item"),
+    ("task.test_lengths=[10,-1]", "task.test_lengths", "-1"),
+    ("task.test_lengths=[[10,20]]", "task.test_lengths", "10, 20"),
+    ("task.probe_length=[2,3]", "task.probe_length", "2, 3"),
+    ("task.validation_size=0", "task.validation_size=0", "greater than 0"),
+    ("task.test_size=0", "task.test_size=0", "greater than 0"),
+    ("task.probe_length=0", "task.probe_length=0"),
+    ("task.layout=pyramid", "task.layout=pyramid", "keras"),
+    ("optimizer.lr=-1", "optimizer.lr=-1"),
+    ("optimizer.lr=nan", "optimizer.lr=nan", "finite"),
+    ("optimizer.lr=inf", "optimizer.lr=inf", "finite"),
+    ("optimizer.alpha=-2", "optimizer.alpha=-2"),
+    ("optimizer.alpha=2", "optimizer.alpha=2"),
+    ("optimizer.momentum=-1", "optimizer.momentum=-1"),
+    ("optimizer.momentum=2", "optimizer.momentum=2"),
+    ("optimizer.eps=-1", "optimizer.eps=-1"),
+    ("optimizer.centered=perhaps", "optimizer.centered=perhaps"),
+    ("optimizer=adam optimizer.betas=[2,2]", "optimizer.betas"),
+    ("optimizer=adam optimizer.betas=[0.9]", "optimizer.betas"),
+    ("scheduler.T_max=0", "scheduler.T_max=0"),
+    ("scheduler=constant scheduler.factor=-1", "scheduler.factor=-1"),
+    ("scheduler=constant scheduler.factor=2", "scheduler.factor=2"),
+    # the trainer
+    ("trainer.max_steps=0", "trainer.max_steps=0", "greater than 0"),
+    ("trainer.max_steps=-5", "trainer.max_steps=-5"),
+    ("trainer.max_steps=-1", "trainer.max_steps=-1"),
+    ("trainer.max_steps=1.5", "trainer.max_steps=1.5"),
+    ("trainer.val_check_interval=0", "trainer.val_check_interval=0"),
+    ("trainer.val_check_interval=-2", "trainer.val_check_interval=-2"),
+    ("trainer.val_check_interval=0.5", "trainer.val_check_interval=0.5"),
+    ("trainer.val_check_interval=30001", "trainer.val_check_interval=30001", "trainer.max_steps=30000"),
+    ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1"),
+    ("trainer.gradient_clip_val=much", "trainer.gradient_clip_val=much"),
+    ("trainer.gradient_clip_algorithm=scissors", "trainer.gradient_clip_algorithm=scissors"),
+    ("trainer.log_every_n_steps=0", "trainer.log_every_n_steps=0"),
+    ("trainer.log_every_n_steps=-1", "trainer.log_every_n_steps=-1"),
+    ("trainer.accelerator=abacus", "trainer: ", "abacus"),
+    ("trainer.devices=0", "trainer: ", "devices=0"),
+    ("trainer.devices=-3", "trainer: ", "int > 0"),
+    ("+trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches=0"),
+    ("+trainer.precision=3", "trainer: ", "Precision", "3"),
+    ("trainer.num_sanity_val_steps=-2", "trainer.num_sanity_val_steps=-2"),
+    # watchers
+    ("callbacks.progress.refresh_rate=-1", "callbacks.progress.refresh_rate=-1"),
+    ("callbacks.progress.refresh_rate=often", "callbacks.progress.refresh_rate=often"),
+    ("callbacks.last.every_n_train_steps=-1", "callbacks.last.every_n_train_steps=-1"),
+    ("callbacks.best.monitor=val/bitz", "callbacks.best.monitor=val/bitz"),
+    ("+callbacks.best.mode=upwards", "callbacks.best.mode=upwards"),
+    ("+callbacks.best.save_top_k=-2", "callbacks.best: ", "save_top_k=-2"),
+    ("logger=wandb logger.wandb.mode=loud", "logger.wandb.mode=loud"),
+    # what may be built
+    ("loss._target_=os.system", "loss._target_=os.system may not be built"),
+    ("loss._target_=torch.load", "loss._target_=torch.load may not be built"),
+    ("loss._target_=ntm.machine.torch.load", "loss._target_=ntm.machine.torch.load may not be built"),
+    ("loss._target_=tasks.base.torch.hub.load", "may not be built"),
+    ("loss._target_=builtins.eval", "may not be built"),
+    ("loss._target_=ntmx.losses.Loss", "may not be built"),
+    ("loss._target_=callbacks.results.subprocess.run", "may not be built"),
+    ("callbacks.best._target_=subprocess.run", "callbacks.best._target_=subprocess.run may not be built"),
+    ("+memory.inner._target_=os.system", "memory.inner._target_=os.system may not be built"),
+    ("loss._target_=hydra.utils.get_method", "may not be built"),
+    ("loss._target_=ntm.losses.huber.Hubris", "loss", "ntm.losses.huber.Hubris"),
+    ("loss._target_=lightning.pytorch.cli.LightningCLI", "may not be built"),
+    ("loss._target_=ntm.learner.read_checkpoint +loss.path=x", "loss._target_=ntm.learner.read_checkpoint"),
+    ("loss._target_=tasks.copy.Copy", "loss._target_=tasks.copy.Copy"),
+]
+
+
+@pytest.fixture
+def said(monkeypatch, capsys, tmp_path):
+    """Runs what a user would, in an empty folder; the one line that it says, if it leaves nothing behind."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(run: Callable[[], object]) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(SystemExit) as ended, exit_on_mistake():
+            run()
+        assert ended.value.code == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert sorted(tmp_path.rglob("*")) == before
+        return err
+
+    return command
+
+
+@pytest.mark.parametrize(("overrides", "words"), [(o, words) for o, *words in MISTAKES], ids=[m[0] for m in MISTAKES])
+def test_a_mistake_in_training_is_one_line(overrides, words, said):
+    line = said(lambda: train.check(compose(*overrides.split())))
+    assert [word for word in words if word not in line] == []
+
+
+# --- checkpoints
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Of two steps."""
+    folder = tmp_path_factory.mktemp("run")
+    cfg = compose(*TINY, output_dir=folder)
+    task, learner, trainer = train.build(cfg)
+    trainer.fit(learner, datamodule=task)
+    return folder / "checkpoints/last.ckpt"
+
+
+class Malice:
+    """What a stranger may put into a file: unpickling it would make a folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def flipped(data: bytes) -> bytes:
+    """With one bit of a weight changed."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "truncated": lambda data: data[: len(data) // 2],
+    "one bit flipped": flipped,
+    "text": lambda data: b"not a checkpoint",
+}
+PROGRAMS = {
+    "train": lambda path: train.check(compose(*TINY, "trainer.max_steps=9", f"checkpoint={path}")),
+    "evaluate": lambda path: evaluate.evaluate(OmegaConf.create({"checkpoint": str(path)})),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_refused(program, damage, checkpoint, said, tmp_path):
+    path = tmp_path / "damaged.ckpt"
+    path.write_bytes(DAMAGES[damage](checkpoint.read_bytes()))
+    assert f"checkpoint={path} " in said(lambda: PROGRAMS[program](path))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("name", ["missing.ckpt", "", "runs/missing.ckpt"])
+def test_a_missing_checkpoint_is_refused(program, name, said, tmp_path):
+    assert "is not a file" in said(lambda: PROGRAMS[program](tmp_path / name))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("kind", ["alone", "among the weights"])
+def test_a_malicious_checkpoint_runs_nothing(program, kind, checkpoint, said, tmp_path):
+    harm = Malice(tmp_path / "harm")
+    path = tmp_path / "malicious.ckpt"
+    torch.save(harm if kind == "alone" else torch.load(checkpoint, weights_only=True) | {"harm": harm}, path)
+    assert f"checkpoint={path} cannot be read" in said(lambda: PROGRAMS[program](path))
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_checkpoint_of_another_project_is_refused(program, said, tmp_path):
+    path = tmp_path / "other.ckpt"
+    torch.save({"state_dict": {}, "epoch": 3}, path)
+    assert "not a checkpoint of this project" in said(lambda: PROGRAMS[program](path))
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("memory.num_slots=64", "machine.memory.M_0.value"),
+        ("controller=feedforward", "machine.controller"),
+        ("controller.hidden_size=7", "machine.controller"),
+        ("memory=none", "machine.controller"),
+        ("task=recall", "machine.controller"),
+    ],
+)
+def test_a_checkpoint_of_another_machine_is_refused_with_the_difference(override, part, checkpoint, said):
+    line = said(lambda: train.check(compose(*TINY, override, "trainer.max_steps=9", f"checkpoint={checkpoint}")))
+    assert f"checkpoint={checkpoint} holds another machine" in line
+    assert part in line
+
+
+def test_a_run_that_has_had_all_its_steps_cannot_go_on(checkpoint, said):
+    line = said(lambda: train.check(compose(*TINY, f"checkpoint={checkpoint}")))
+    assert "is of step 2" in line
+    assert "trainer.max_steps=2" in line
+
+
+# --- evaluate.py
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({}, ["checkpoint is missing", "python evaluate.py checkpoint="]),
+        ({"task": {"test_length": [3]}}, ["task.test_length", "task.test_lengths"]),
+        ({"speed": 3}, ["speed"]),
+        ({"task": {"test_lengths": [0]}}, ["task.test_lengths=[0]", "greater than 0"]),
+        ({"memory": {"num_slots": 0}}, ["memory.num_slots=0", "greater than 0"]),
+        ({"memory": {"num_slots": 8}}, ["holds another machine", "machine.memory.M_0.value"]),
+        ({"loss": {"_target_": "os.system"}}, ["loss._target_=os.system may not be built"]),
+    ],
+)
+def test_a_mistake_in_evaluating_is_one_line(overrides, words, checkpoint, said):
+    given = {"checkpoint": str(checkpoint)} if overrides else {}
+    line = said(lambda: evaluate.evaluate(OmegaConf.create(given | overrides)))
+    assert [word for word in words if word not in line] == []
+
+
+# --- the whole way from the command line
+
+
+@pytest.fixture
+def shell(monkeypatch, said):
+    """What `python train.py ...` says."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def command(*overrides: str) -> str:
+        monkeypatch.setattr(sys, "argv", [train.__file__, *overrides])
+        GlobalHydra.instance().clear()
+        return said(lambda: cli(train.main))
+
+    yield command
+    GlobalHydra.instance().clear()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ("task=recal", ["task=recal is not an option", "task=recall"]),
+        ("memory.num_slot=8", ["Did you mean memory.num_slots?"]),
+        ("memory.num_slots=[", ["memory.num_slots=["]),
+        ("memory.shift_range=4", ["memory.shift_range=4 must be odd"]),
+        ("trainer.max_steps=-5", ["trainer.max_steps=-5"]),
+        ("optimizer.momentum=-1", ["optimizer.momentum=-1"]),
+        ("checkpoint=nowhere.ckpt", ["checkpoint=nowhere.ckpt is not a file"]),
+        ("hydra.run.dir=${nothing}", ["nothing"]),
+        ("memory=null", ["memory=null is not an option"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_leaves_no_folder(overrides, words, shell):
+    line = shell(*overrides.split())
+    assert [word for word in words if word not in line] == []
+
+
+def test_a_run_never_goes_into_the_folder_of_another(shell, tmp_path):
+    (tmp_path / "run/.hydra").mkdir(parents=True)
+    assert "hydra.run.dir=run already holds a run" in shell("hydra.run.dir=run")
+
+
+def test_a_mistake_in_one_job_of_a_sweep_is_one_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(sys, "argv", [train.__file__, "-m", "seed=-1", "logger=csv"])
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as ended:
+        cli(train.main)
+    GlobalHydra.instance().clear()
+    assert ended.value.code == 2
+    assert "error: seed=-1" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("metrics.csv"))
