@@ -1,6 +1,7 @@
 """The table at the end, and results.json."""
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -9,78 +10,96 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import psutil
 import rich
 from pydantic import validate_call
 from rich.table import Table
 
 from ntm.metrics import METRICS
 
+# When this run began: with its process, or in a sweep of one process where the run before it ended.
+began = psutil.Process().create_time()
+
 
 class Results(L.Callback):
     """Prints a row for every test length, and writes them to `results.json` with all that it takes to repeat them.
 
-    `sequences` and `seconds` are of the whole training, held-out measurements and pictures included, also where an
-    earlier checkpoint is the one that was measured.
+    Wall times count from the command's start, imports and all. `seconds` ends with training; `seconds_to_first_step`
+    after the first step; `seconds_to_solution` is `seconds` of a run that ended without a wrong bit at any test length,
+    else null. `sequences_per_second` is the rate from the first step on, held-out measurements and pictures included.
+    `sequences` and `seconds` are of the whole training, also where an earlier checkpoint is what was measured.
     """
 
     @validate_call
     def __init__(self, *, folder: Path):
         self.path = folder / "results.json"
-        self.seconds = 0.0
-        self.sequences: int | None = None
+        self.training: dict[str, Any] = {}
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.started = time.perf_counter()
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.first_sequence = pl_module.sequences
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.seconds = time.perf_counter() - self.started
-        self.sequences = pl_module.sequences
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+        if "seconds_to_first_step" not in self.training:
+            self.training["seconds_to_first_step"] = time.time() - began
 
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        seconds, sequences = time.time() - began, pl_module.sequences
+        seen, spent = sequences - self.first_sequence, seconds - self.training["seconds_to_first_step"]
+        self.training |= {"sequences": sequences, "seconds": seconds, "sequences_per_second": seen / spent}
+
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
+        start_clock()
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            results = self.results(trainer, pl_module)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(json.dumps(results, indent=2) + "\n")
+            rich.print(table(results))
+            rich.print(f"Everything is in {self.path.parent}")
+        start_clock()
+
+    def results(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
+        config = pl_module.config
         test = {
             name: {metric: trainer.callback_metrics[f"test/{name}/{metric}"].item() for metric in METRICS}
             for name in pl_module.test_names
         }
-        config = pl_module.config
-        results = {
+        solved = self.training and all(row["error_bits"] == 0 for row in test.values())
+        return {
             "task": config["task"]["_target_"].split(".")[1],
             "seed": config["seed"],
             "engine": config["engine"],
-            "sequences": self.sequences or pl_module.sequences,
-            "seconds": round(self.seconds, 2),
+            "sequences": pl_module.sequences,
+            **self.training,
+            "seconds_to_solution": self.training["seconds"] if solved else None,
             "test": test,
             "versions": versions(),
             "commit": commit(),
-            "command": " ".join(sys.argv),
+            "command": shlex.join(sys.argv),
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(results, indent=2) + "\n")
-        rich.print(table(results))
-        rich.print(f"Everything is in {self.path.parent}")
+
+
+def start_clock() -> None:
+    """The next run of this process begins now."""
+    global began
+    began = time.time()
 
 
 def table(results: dict[str, Any]) -> Table:
     """The figures over the test lengths, for a person to read."""
-    title = f"{results['task']} after {results['sequences']:,} sequences"
-    shown = Table(title=title, caption="means over held-out sequences")
+    shown = Table(title=f"{results['task']} after {results['sequences']:,} sequences")
     for heading in ("length", "bits", "wrong bits", "bit error rate", "exact"):
         shown.add_column(heading, justify="right")
     for name, row in results["test"].items():
-        shown.add_row(
-            name,
-            f"{row['bits']:.4g}",
-            f"{row['error_bits']:.4g}",
-            f"{row['bit_error_rate']:.3%}",
-            f"{row['exact']:.1%}",
-        )
+        rates = f"{row['bit_error_rate']:.3%}", f"{row['exact']:.1%}"
+        shown.add_row(name, f"{row['bits']:.4g}", f"{row['error_bits']:.4g}", *rates)
     return shown
 
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that numbers depend on."""
-    packages = ("torch", "lightning", "hydra-core", "numpy")
+    packages = ("torch", "lightning", "hydra-core", "numpy", "numba")
     return {"python": sys.version.split()[0]} | {package: version(package) for package in packages}
 
 

@@ -54,7 +54,7 @@ def instantiate(cfg: DictConfig, key: str, **passed: Any) -> Any:
     for where, target in targets(node, key):
         check_target(where, target)
     with explained(key, node):
-        return hydra.utils.instantiate(node, **passed)
+        return hydra.utils.instantiate(node, _convert_="all", **passed)
 
 
 @contextmanager
