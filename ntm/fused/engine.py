@@ -14,7 +14,7 @@ from ntm.controllers.feedforward import FeedforwardController
 from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
 from ntm.fused.cells import FEEDFORWARD, GRU, LSTM
-from ntm.fused.episode import Gradients, Sizes, Tape, Weights, episode_backward, episode_forward
+from ntm.fused.episode import EVERY, Gradients, Sizes, Tape, Weights, episode_backward, episode_forward
 from ntm.fused.interface import Layout
 from ntm.fused.products import ROWS
 from ntm.fused.simd import LANES
@@ -97,6 +97,14 @@ def whole_vectors(size: int) -> int:
     return -(-size // LANES) * LANES
 
 
+def into_tiles(M: np.ndarray) -> np.ndarray:
+    """[slots width] to [tiles width LANES], the last tile filled up with zeros."""
+    slots, width = M.shape
+    padded = zeros(whole_vectors(slots), width)
+    padded[:slots] = M
+    return padded.reshape(-1, LANES, width).transpose(0, 2, 1)
+
+
 def empty(*shape: int) -> np.ndarray:
     return np.empty(shape, np.float32)
 
@@ -142,16 +150,14 @@ class Episode(torch.autograd.Function):
             hr=empty(batch, time, hidden + reads),
             p=empty(batch, steps, whole_vectors(sizes.layout.size)),
             q=empty(batch, steps, whole_vectors(sizes.layout.size)),
-            M=empty(batch, versions, width, slots),
-            scale=empty(batch, versions, slots),
+            M=empty(batch, -(-time // EVERY) if keep else 1, slots // LANES, width, LANES),
             K=empty(batch, steps, heads, slots),
             w_c=empty(batch, steps, heads, slots),
             w_s=empty(batch, steps, heads, slots),
             log_w_s=empty(batch, steps, heads, slots),
             w=empty(batch, versions, heads, slots),
         )
-        tape.M[:, 0, :, : sizes.slots] = M_0.T
-        tape.M[:, 0, :, sizes.slots :] = 0
+        tape.M[:, 0] = into_tiles(M_0)
         tape.w[:, 0, :, : sizes.slots] = w_0
         tape.w[:, 0, :, sizes.slots :] = 0
         tape.u[0, :, 0, sizes.own : sizes.own + reads] = r_0.reshape(-1)
@@ -228,7 +234,7 @@ class Episode(torch.autograd.Function):
             d.x if need_x else None,
             d_p.T @ h,
             d_p.sum(0),
-            d.M[:, :, : sizes.slots].sum(0).T,
+            d.M.sum(0).transpose(1, 2).reshape(-1, sizes.layout.width)[: sizes.slots],
             d.w[:, :, : sizes.slots].sum(0),
             d.u[0, :, sizes.own : sizes.own + reads].sum(0).view_as(r_0),
             *d_layers,
