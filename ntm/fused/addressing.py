@@ -159,7 +159,11 @@ def location_backward(q, dq, w_c, w_s, log_w_s, w, dw, dw_c, ring, b, step, prev
     dg = dw_g . (w_c - w_prev),  dw_c = g dw_g,  dw_prev = (1 - g) dw_g
     """
     slots, reach, last = w.shape[3], layout.shifts // 2, layout.shifts - 1
-    g, gamma, s = number(q, (b, step, layout.g + head)), number(q, (b, step, layout.gamma + head)), layout.s + head * layout.shifts
+    g, gamma, s = (
+        number(q, (b, step, layout.g + head)),
+        number(q, (b, step, layout.gamma + head)),
+        layout.s + head * layout.shifts,
+    )
     mean = spread(0.0)
     for n in range(0, slots, LANES):
         mean = mean + load(w, (b, now, head, n)) * load(dw, (b, head, n))

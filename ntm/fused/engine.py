@@ -1,6 +1,7 @@
 """The fused episode as one torch function: parameters in, logits out, gradients back."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,10 +14,10 @@ from torch.autograd.function import once_differentiable
 from ntm.controllers.feedforward import FeedforwardController
 from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
+from ntm.fused.arena import Arena
 from ntm.fused.cells import FEEDFORWARD, GRU, LSTM
-from ntm.fused.episode import EVERY, Gradients, Sizes, Tape, Weights, episode_backward, episode_forward
+from ntm.fused.episode import BLOCK, EVERY, Gradients, Sizes, Tape, Weights, episode_backward, episode_forward
 from ntm.fused.interface import Layout
-from ntm.fused.products import ROWS
 from ntm.fused.simd import LANES
 
 CELLS = {LSTMController: LSTM, GRUController: GRU, FeedforwardController: FEEDFORWARD}
@@ -100,17 +101,9 @@ def whole_vectors(size: int) -> int:
 def into_tiles(M: np.ndarray) -> np.ndarray:
     """[slots width] to [tiles width LANES], the last tile filled up with zeros."""
     slots, width = M.shape
-    padded = zeros(whole_vectors(slots), width)
+    padded = np.zeros((whole_vectors(slots), width), np.float32)
     padded[:slots] = M
     return padded.reshape(-1, LANES, width).transpose(0, 2, 1)
-
-
-def empty(*shape: int) -> np.ndarray:
-    return np.empty(shape, np.float32)
-
-
-def zeros(*shape: int) -> np.ndarray:
-    return np.zeros(shape, np.float32)
 
 
 class Episode(torch.autograd.Function):
@@ -119,6 +112,8 @@ class Episode(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, sizes: Sizes, keep: bool, inputs: Tensor, *tensors: Tensor) -> Tensor:
         batch, time, _ = inputs.shape
+        arena = Arena()
+        empty, zeros = arena.empty, arena.zeros
         w_p, b_p, M_0, w_0, r_0, *rest = (tensor.detach().numpy() for tensor in tensors)
         recurrent = {LSTM: 2, GRU: 1, FEEDFORWARD: 0}[sizes.cell]  # states of a layer
         num_layers = len(rest) // (2 + recurrent)
@@ -147,7 +142,7 @@ class Episode(torch.autograd.Function):
             u=empty(num_layers, batch, steps, whole_vectors(operand)),
             z=empty(num_layers, batch, steps, whole_vectors(gates)),
             c=empty(num_layers, batch, versions, cells),
-            hr=empty(batch, time, hidden + reads),
+            hr=np.empty((batch, time, hidden + reads), np.float32),
             p=empty(batch, steps, whole_vectors(sizes.layout.size)),
             q=empty(batch, steps, whole_vectors(sizes.layout.size)),
             M=empty(batch, -(-time // EVERY) if keep else 1, slots // LANES, width, LANES),
@@ -169,10 +164,18 @@ class Episode(torch.autograd.Function):
 
         x = np.ascontiguousarray(inputs.detach().numpy())
         h = empty(batch, whole_vectors(hidden))
-        share_batch(batch, lambda first, last: episode_forward(first, last, x, tape, packed, sizes, h))
+
+        def forward(first: int, last: int) -> None:
+            scratch = Arena()
+            M = scratch.empty(BLOCK, 1, *tape.M.shape[2:])
+            scale = scratch.empty(BLOCK, 1, slots)
+            ring = scratch.zeros(slots + sizes.layout.shifts + LANES)
+            episode_forward(first, last, x, tape, packed, sizes, h, M, scale, ring)
+
+        share_batch(batch, forward)
 
         if keep:
-            ctx.sizes, ctx.tape, ctx.outside = sizes, tape, packed.outside
+            ctx.sizes, ctx.tape, ctx.outside, ctx.arena = sizes, tape, packed.outside, arena
             ctx.num_layers, ctx.recurrent = num_layers, recurrent
             ctx.save_for_backward(*tensors)
         return torch.from_numpy(tape.hr)
@@ -185,6 +188,8 @@ class Episode(torch.autograd.Function):
         weights, hidden, reads = rest[: 2 * num_layers : 2], sizes.hidden, sizes.reads
         gates = weights[0].shape[0]
         need_x = ctx.needs_input_grad[2]
+        arena = Arena()
+        empty, zeros = arena.empty, arena.zeros
         _, batch, time, operand = tape.u.shape
         packed = Weights(
             layers=zeros(num_layers, gates, operand),
@@ -204,15 +209,24 @@ class Episode(torch.autograd.Function):
             w=zeros(*tape.w[:, 0].shape),
             z=empty(*tape.z.shape),
             p=empty(*tape.p.shape),
-            x=empty(batch, time, sizes.inputs) if need_x else empty(0, 0, 0),
+            x=np.empty((batch, time, sizes.inputs) if need_x else (0, 0, 0), np.float32),
             h=empty(batch, whole_vectors(hidden)),
             r=empty(batch, reads),
         )
         d_hr_array = np.ascontiguousarray(d_hr.numpy())
-        share_batch(
-            batch,
-            lambda first, last: episode_backward(first, last, d_hr_array, tape, gradients, packed, sizes, need_x),
-        )
+
+        def backward(first: int, last: int) -> None:
+            slots = tape.w.shape[3]
+            scratch = Arena()
+            M = scratch.empty(BLOCK, EVERY + 1, *tape.M.shape[2:])
+            scale = scratch.empty(BLOCK, EVERY + 1, slots)
+            ring = scratch.zeros(slots + sizes.layout.shifts + LANES)
+            dw_c, spare = scratch.empty(slots), scratch.empty(slots)
+            episode_backward(
+                first, last, d_hr_array, tape, gradients, packed, sizes, need_x, M, scale, ring, dw_c, spare
+            )
+
+        share_batch(batch, backward)
 
         d = Gradients(*(torch.from_numpy(array) for array in gradients))
         d_layers: list[Tensor | None] = []
@@ -245,17 +259,17 @@ class Episode(torch.autograd.Function):
 threads: dict[int, ThreadPoolExecutor] = {}
 
 
-def share_batch(batch: int, work: Any) -> None:
+def share_batch(batch: int, work: Callable[[int, int], None]) -> None:
     """Run work(first, last) over the batch, in as many threads as torch uses.
 
-    Shares begin at multiples of `ROWS`, so a sequence meets the same sums in the same order on any number of threads.
+    No sum runs over sequences and a tile's shape changes no sum, so the shares change no bit of the result.
     """
-    blocks = -(-batch // ROWS)
-    shares = max(1, min(torch.get_num_threads(), blocks))
-    ends = [min(batch, ROWS * (blocks * i // shares)) for i in range(shares + 1)]
+    shares = min(torch.get_num_threads(), batch)
     if shares == 1:
         work(0, batch)
         return
+    unit = 4 if batch >= 4 * shares else 1  # matrix products like multiples of four sequences
+    ends = [unit * round(batch * i / shares / unit) for i in range(shares)] + [batch]
     pid = os.getpid()
     if pid not in threads:  # a forked child inherits the pool but not its threads
         threads.clear()

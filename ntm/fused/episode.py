@@ -24,7 +24,7 @@ from ntm.fused.cells import (
 )
 from ntm.fused.interface import Layout, squash_backward, squash_forward
 from ntm.fused.products import multiply_add
-from ntm.fused.simd import LANES, address
+from ntm.fused.simd import address
 
 EVERY = 8  # steps from one memory on the tape to the next; those between are written again in the backward pass
 BLOCK = 8  # sequences that go through a step together
@@ -87,12 +87,8 @@ class Gradients(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def episode_forward(first, last, inputs, tape, weights, sizes, h):
+def episode_forward(first, last, inputs, tape, weights, sizes, h, M, scale, ring):
     """Run sequences `first` to `last`. A tape of full length is kept whole; a short one is a ring written over."""
-    slots, shifts = tape.w.shape[3], sizes.layout.shifts
-    ring = np.zeros(slots + shifts + LANES, np.float32)
-    M = np.empty((BLOCK, 1, *tape.M.shape[2:]), np.float32)
-    scale = np.empty((BLOCK, 1, slots), np.float32)
     for start in range(first, last, BLOCK):
         block_forward(start, min(start + BLOCK, last), inputs, tape, weights, sizes, h, M, scale, ring)
 
@@ -213,13 +209,8 @@ def address_forward(b, lane, step, prev, now, start, stop, tape, outside, M, sca
 
 
 @njit(nogil=True, cache=True)
-def episode_backward(first, last, dhr, tape, gradients, weights, sizes, need_x):
+def episode_backward(first, last, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch):
     """Run sequences `first` to `last` backwards. `dhr` is the gradient of `tape.hr`."""
-    slots, shifts = tape.w.shape[3], sizes.layout.shifts
-    ring = np.zeros(slots + shifts + LANES, np.float32)
-    dw_c, scratch = np.zeros(slots, np.float32), np.zeros(slots, np.float32)
-    M = np.empty((BLOCK, EVERY + 1, *tape.M.shape[2:]), np.float32)
-    scale = np.empty((BLOCK, EVERY + 1, slots), np.float32)
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
         block_backward(start, stop, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch)

@@ -1,8 +1,8 @@
 """Matrix products on addresses and strides: y += x W for a few sequences at a time.
 
 A tile of y, a few rows by a few vectors, stays in registers while the sum over depth runs, so that every number of W
-that is loaded serves several sequences. Rows in multiples of `ROWS` go four at a time and the rest one at a time;
-which is which depends on the row alone, never on the number of threads.
+that is loaded serves several sequences. Whatever the tile, each number of y is one sum in the order of the depth, so
+that a sequence gets the same bits in any company.
 """
 
 from llvmlite import ir
@@ -12,9 +12,6 @@ from numba.extending import intrinsic
 
 from ntm.fused.simd import FLOAT, FLOATS, FUSE, LANES, splat
 
-ROWS = 4
-VECTORS = 4 if LANES == 16 else 2  # 16 of 32 registers with AVX-512, 8 of 16 without
-ROW_VECTORS = 8
 BYTES = 4
 
 

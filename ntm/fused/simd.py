@@ -12,9 +12,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing import signature
-from numba.core.typing.templates import ConcreteTemplate
+from numba.core.typing.templates import ConcreteTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin, models, register_model, typeof_impl  # noqa: F401
-from numba.core.typing.templates import infer_global
 
 LANES = 16 if llvm.get_host_cpu_features().get("avx512f") else 8
 
