@@ -22,6 +22,7 @@ from ntm.fused.cells import (
     lstm_backward,
     lstm_forward,
 )
+from ntm.fused.compiled import kernel
 from ntm.fused.interface import Layout, squash_backward, squash_forward
 from ntm.fused.products import multiply_add
 from ntm.fused.simd import address
@@ -86,7 +87,7 @@ class Gradients(NamedTuple):
     r: Array  # [batch, reads]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def episode_forward(first, last, inputs, tape, weights, sizes, h, M, scale, ring):
     """Run sequences `first` to `last`. A tape of full length is kept whole; a short one is a ring written over."""
     for start in range(first, last, BLOCK):
@@ -208,7 +209,7 @@ def address_forward(b, lane, step, prev, now, start, stop, tape, outside, M, sca
             content_forward(q, M, scale, outside, tape.K, w, b, lane, step, 0, now, head, layout)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def episode_backward(first, last, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch):
     """Run sequences `first` to `last` backwards. `dhr` is the gradient of `tape.hr`."""
     for start in range(first, last, BLOCK):
