@@ -1,12 +1,11 @@
 """Reading and writing the memory of one sequence at one step, equations (2) to (4); and the gradients."""
 
-from numba import njit
-
 from ntm.equations import NORM_FLOOR
+from ntm.fused.compiled import stage
 from ntm.fused.simd import LANES, load, number, over_root, spread, store, total
 
 
-@njit
+@stage
 def measure(M, scale, lane, at):
     """1 / |M(n)| of every slot, which eq. (6) divides by."""
     for tile in range(M.shape[2]):
@@ -20,7 +19,7 @@ def measure(M, scale, lane, at):
 # -- reading: equation (2), r = sum_n w(n) M(n) ------------------------------------------------------------------------
 
 
-@njit
+@stage
 def read_forward(M, w, hr, b, lane, step, at, now, head, start):
     """The read of one head goes to hr[b, step, start:]."""
     for i in range(M.shape[3]):
@@ -30,7 +29,7 @@ def read_forward(M, w, hr, b, lane, step, at, now, head, start):
         hr[b, step, start + i] = total(r)
 
 
-@njit
+@stage
 def read_backward(M, dM, w, dw, dr, b, lane, at, now, head, start):
     """dw(n) += dr . M(n),  dM(n) += w(n) dr"""
     for tile in range(M.shape[2]):
@@ -46,7 +45,7 @@ def read_backward(M, dM, w, dw, dr, b, lane, at, now, head, start):
 # -- writing: equations (3) and (4), M = M_prev prod_h (1 - w_h e_h) + sum_h w_h a_h -----------------------------------
 
 
-@njit
+@stage
 def write_forward(q, M, scale, w, b, lane, step, now, source, target, layout):
     """From M[lane, source] to M[lane, target], which may be the same place, and its `scale`."""
     width = layout.width
@@ -67,7 +66,7 @@ def write_forward(q, M, scale, w, b, lane, step, now, source, target, layout):
         store(scale, (lane, target, n), over_root(squares + NORM_FLOOR))
 
 
-@njit
+@stage
 def write_backward(q, dq, M, dM, w, dw, b, lane, step, now, source, layout):
     """From dM of the memory written to de, da, dw (added) and, in place, the dM of the memory before, M[lane, source].
 

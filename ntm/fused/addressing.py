@@ -7,9 +7,9 @@ the last vector, hold zeros; `outside` is 0 for a slot and very negative beyond,
 import math
 
 import numpy as np
-from numba import njit
 
 from ntm.equations import NORM_FLOOR, WEIGHTING_FLOOR
+from ntm.fused.compiled import stage
 from ntm.fused.elementary import exp, log
 from ntm.fused.simd import LANES, larger, largest, load, load_first, number, spread, store, total
 
@@ -17,7 +17,7 @@ ONE, FLOOR = np.float32(1.0), np.float32(NORM_FLOOR)
 OUTSIDE = -1e30
 
 
-@njit
+@stage
 def softmax(z, b, t, head, slots, top):
     """In place, over z[b, t, head]; `top` is the largest of it."""
     mass = spread(0.0)
@@ -32,7 +32,7 @@ def softmax(z, b, t, head, slots, top):
         store(z, here, load(z, here) * share)
 
 
-@njit
+@stage
 def key_scale(q, b, step, k, width):
     """1 / |k|"""
     squares = spread(0.0)
@@ -47,7 +47,7 @@ def key_scale(q, b, step, k, width):
 #     K(n) = (k / |k|) . M(n) / |M(n)|,  w_c = softmax(beta K);  `scale` is 1 / |M(n)|
 
 
-@njit
+@stage
 def content_forward(q, M, scale, outside, K, w_c, b, lane, step, at, to, head, layout):
     """Compare the key with memory M[lane, at]; the weighting goes to w_c[b, to]."""
     k, beta = layout.k + head * layout.width, number(q, (b, step, layout.beta + head))
@@ -66,7 +66,7 @@ def content_forward(q, M, scale, outside, K, w_c, b, lane, step, at, to, head, l
     softmax(w_c, b, to, head, w_c.shape[3], largest(top))
 
 
-@njit
+@stage
 def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, lane, step, at, to, head, layout):
     """From dw_c to dk, dbeta and, added, dM. With dz = w_c (dw_c - w_c . dw_c), the gradient through the softmax,
 
@@ -113,7 +113,7 @@ def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, lane, step, 
 #     w = softmax(gamma log w_s)
 
 
-@njit
+@stage
 def close_ring(ring, num_slots, reach):
     """Repeat the last slots before the first, and the first ones after the last."""
     for j in range(reach):
@@ -121,7 +121,7 @@ def close_ring(ring, num_slots, reach):
         ring[num_slots + reach + j] = ring[reach + j]
 
 
-@njit
+@stage
 def interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots):
     """w_g onto the ring: eq. (7)."""
     g, reach = number(q, (b, step, layout.g + head)), layout.shifts // 2
@@ -131,7 +131,7 @@ def interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots):
     close_ring(ring, num_slots, reach)
 
 
-@njit
+@stage
 def location_forward(q, w_c, w_s, log_w_s, w, outside, ring, b, step, prev, now, head, layout, num_slots):
     slots = w.shape[3]
     interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots)
@@ -150,7 +150,7 @@ def location_forward(q, w_c, w_s, log_w_s, w, outside, ring, b, step, prev, now,
     softmax(w, b, now, head, slots, largest(top))
 
 
-@njit
+@stage
 def location_backward(q, dq, w_c, w_s, log_w_s, w, dw, dw_c, ring, b, step, prev, now, head, layout, num_slots):
     """From dw[b, head] to dg, ds, dgamma and dw_c; leaves the gradient of w_prev in dw[b, head].
 

@@ -1,6 +1,7 @@
 """The kernels, compiled at first use and kept on disk for the next process."""
 
 import hashlib
+import inspect
 import logging
 import time
 from collections.abc import Callable
@@ -17,8 +18,14 @@ SOURCES = [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1
 VERSION = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
 
 
+def stage(function: Callable[..., Any]) -> Any:
+    """A function that is compiled into the kernels that call it. What checks shapes in the tests cannot be: unwrap it."""
+    return njit(inspect.unwrap(function))
+
+
 def kernel(function: Callable[..., None]) -> Any:
     """Compile at the first call, or take from disk what an earlier process compiled; run without the interpreter's lock."""
+    function = inspect.unwrap(function)
     compiled = njit(nogil=True)(function)
     compiled._cache = Cache(function)
     return compiled

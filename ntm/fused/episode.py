@@ -7,7 +7,6 @@ and touches no others', so that threads share a batch by its rows.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ntm.fused.access import measure, read_backward, read_forward, write_backward, write_forward
@@ -22,7 +21,7 @@ from ntm.fused.cells import (
     lstm_backward,
     lstm_forward,
 )
-from ntm.fused.compiled import kernel
+from ntm.fused.compiled import kernel, stage
 from ntm.fused.interface import Layout, squash_backward, squash_forward
 from ntm.fused.products import multiply_add
 from ntm.fused.simd import address
@@ -94,7 +93,7 @@ def episode_forward(first, last, inputs, tape, weights, sizes, h, M, scale, ring
         block_forward(start, min(start + BLOCK, last), inputs, tape, weights, sizes, h, M, scale, ring)
 
 
-@njit
+@stage
 def block_forward(first, last, inputs, tape, weights, sizes, h, M, scale, ring):
     steps, states, time = tape.q.shape[1], tape.w.shape[1], inputs.shape[1]
     x = sizes.own + sizes.reads
@@ -120,7 +119,7 @@ def block_forward(first, last, inputs, tape, weights, sizes, h, M, scale, ring):
                     tape.u[0, b, following, sizes.own + i] = tape.hr[b, t, sizes.hidden + i]
 
 
-@njit
+@stage
 def controller_forward(first, last, t, step, following, prev, now, tape, weights, sizes, h):
     u, z, size = tape.u, tape.z, sizes.hidden
     layers = u.shape[0]
@@ -155,12 +154,12 @@ def controller_forward(first, last, t, step, following, prev, now, tape, weights
                     tape.hr[b, t, n] = h[b, n]
 
 
-@njit
+@stage
 def operand_size(layer, sizes):
     return sizes.own + (sizes.reads + sizes.inputs if layer == 0 else sizes.hidden)
 
 
-@njit
+@stage
 def interface_forward(first, last, t, step, tape, weights, size):
     p, hr = tape.p, tape.hr
     for b in range(first, last):
@@ -179,7 +178,7 @@ def interface_forward(first, last, t, step, tape, weights, size):
     )
 
 
-@njit
+@stage
 def memory_forward(b, lane, t, step, prev, now, tape, outside, M, scale, ring, sizes):
     """One step of the memory, which is overwritten."""
     layout = sizes.layout
@@ -196,7 +195,7 @@ def memory_forward(b, lane, t, step, prev, now, tape, outside, M, scale, ring, s
         write_forward(tape.q, M, scale, tape.w, b, lane, step, now, 0, 0, layout)
 
 
-@njit
+@stage
 def address_forward(b, lane, step, prev, now, start, stop, tape, outside, M, scale, ring, sizes):
     layout, q, w, w_c = sizes.layout, tape.q, tape.w, tape.w_c
     for head in range(start, stop):
@@ -217,7 +216,7 @@ def episode_backward(first, last, dhr, tape, gradients, weights, sizes, need_x, 
         block_backward(start, stop, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch)
 
 
-@njit
+@stage
 def block_backward(first, last, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch):
     layout, size = sizes.layout, sizes.hidden
     du, dp, dh, dr = gradients.u, gradients.p, gradients.h, gradients.r
@@ -258,7 +257,7 @@ def block_backward(first, last, dhr, tape, gradients, weights, sizes, need_x, M,
                     gradients.x[b, t, i] = du[0, b, sizes.own + sizes.reads + i]
 
 
-@njit
+@stage
 def controller_backward(first, last, t, layer, tape, gradients, weights, sizes, need_x):
     z, dz, du, dh, size = tape.z, gradients.z, gradients.u, gradients.h, sizes.hidden
     for b in range(first, last):
@@ -292,7 +291,7 @@ def controller_backward(first, last, t, layer, tape, gradients, weights, sizes, 
     )
 
 
-@njit
+@stage
 def memory_backward(b, lane, t, found, tape, gradients, M, scale, ring, dw_c, scratch, sizes):
     """One step of the memory that it found in M[lane, found] and left in the next."""
     layout, w, dM, dw, dq = sizes.layout, tape.w, gradients.M, gradients.w, gradients.p
@@ -308,7 +307,7 @@ def memory_backward(b, lane, t, found, tape, gradients, M, scale, ring, dw_c, sc
     address_backward(b, lane, t, found, 0, writes, tape, gradients, M, scale, ring, dw_c, scratch, sizes)
 
 
-@njit
+@stage
 def address_backward(b, lane, t, at, start, stop, tape, gradients, M, scale, ring, dw_c, scratch, sizes):
     layout, q, dq, dM, w, dw = sizes.layout, tape.q, gradients.p, gradients.M, tape.w, gradients.w
     K, w_c = tape.K, tape.w_c

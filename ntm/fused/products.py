@@ -6,10 +6,11 @@ that a sequence gets the same bits in any company.
 """
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ntm.fused.compiled import stage
 from ntm.fused.simd import FLOAT, FLOATS, FUSE, LANES, splat
 
 BYTES = 4
@@ -62,7 +63,7 @@ four_by_five, four_by_two, four_by_one = tile(4, 5), tile(4, 2), tile(4, 1)
 one_by_sixteen, one_by_four, one_by_one = tile(1, 16), tile(1, 4), tile(1, 1)
 
 
-@njit
+@stage
 def multiply_add(y, y_row, x, x_row, x_column, w, w_row, rows, depth, columns):
     """y[r, c] += sum_d x[r, d] W[d, c]; strides in numbers, columns rounded up to whole vectors."""
     y_row, x_row, x_column, w_row = y_row * BYTES, x_row * BYTES, x_column * BYTES, w_row * BYTES
