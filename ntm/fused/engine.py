@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -16,9 +15,21 @@ from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
 from ntm.fused.arena import Arena
 from ntm.fused.cells import FEEDFORWARD, GRU, LSTM
-from ntm.fused.episode import BLOCK, EVERY, Gradients, Sizes, Tape, Weights, episode_backward, episode_forward
+from ntm.fused.episode import (
+    BLOCK,
+    EVERY,
+    Gradients,
+    Sizes,
+    Tape,
+    Weights,
+    episode_backward,
+    episode_forward,
+    weight_gradient,
+)
 from ntm.fused.interface import Layout
 from ntm.fused.simd import LANES
+
+PARTS = 16  # of the rows of a weight gradient, shared between threads
 
 CELLS = {LSTMController: LSTM, GRUController: GRU, FeedforwardController: FEEDFORWARD}
 
@@ -30,10 +41,10 @@ def run(machine: Any, inputs: Tensor) -> Tensor:
     w_0 = torch.cat([memory.w_write_0(), memory.w_read_0()])
     if not memory.heads.by_location:
         w_0 = w_0.detach()  # nobody looks at where a head was
-    tensors = [machine.interface.weight, machine.interface.bias, memory.M_0(), w_0, memory.r_0(), *layers, *states]
+    ends = [machine.interface.weight, machine.interface.bias, machine.output.weight, machine.output.bias]
+    tensors = [*ends, memory.M_0(), w_0, memory.r_0(), *layers, *states]
     keep = torch.is_grad_enabled() and (inputs.requires_grad or any(tensor.requires_grad for tensor in tensors))
-    hr = Episode.apply(sizes(machine, inputs), keep, inputs, *tensors)
-    return F.linear(hr, machine.output.weight, machine.output.bias)
+    return Episode.apply(sizes(machine, inputs), keep, inputs, *tensors)
 
 
 def sizes(machine: Any, inputs: Tensor) -> Sizes:
@@ -107,14 +118,14 @@ def into_tiles(M: np.ndarray) -> np.ndarray:
 
 
 class Episode(torch.autograd.Function):
-    """hr, what the output layer sees at every step, from the inputs, the parameters and the initial states."""
+    """Logits from the inputs, the parameters and the initial states."""
 
     @staticmethod
     def forward(ctx: Any, sizes: Sizes, keep: bool, inputs: Tensor, *tensors: Tensor) -> Tensor:
         batch, time, _ = inputs.shape
         arena = Arena()
         empty, zeros = arena.empty, arena.zeros
-        w_p, b_p, M_0, w_0, r_0, *rest = (tensor.detach().numpy() for tensor in tensors)
+        w_p, b_p, w_y, b_y, M_0, w_0, r_0, *rest = (tensor.detach().numpy() for tensor in tensors)
         recurrent = {LSTM: 2, GRU: 1, FEEDFORWARD: 0}[sizes.cell]  # states of a layer
         num_layers = len(rest) // (2 + recurrent)
         layers, states = rest[: 2 * num_layers], rest[2 * num_layers :]
@@ -127,6 +138,8 @@ class Episode(torch.autograd.Function):
             bias=zeros(num_layers, whole_vectors(gates)),
             interface=zeros(hidden, whole_vectors(sizes.layout.size)),
             interface_bias=zeros(whole_vectors(sizes.layout.size)),
+            output=zeros(hidden + reads, whole_vectors(len(b_y))),
+            output_bias=zeros(whole_vectors(len(b_y))),
             outside=zeros(slots),
         )
         for layer, (weight, bias) in enumerate(zip(layers[::2], layers[1::2], strict=True)):
@@ -134,6 +147,8 @@ class Episode(torch.autograd.Function):
             packed.bias[layer, :gates] = bias
         packed.interface[:, : sizes.layout.size] = w_p.T
         packed.interface_bias[: sizes.layout.size] = b_p
+        packed.output[:, : len(b_y)] = w_y.T
+        packed.output_bias[: len(b_y)] = b_y
         packed.outside[sizes.slots :] = -1e30
 
         steps, versions = (time, time + 1) if keep else (1, 2)
@@ -142,7 +157,7 @@ class Episode(torch.autograd.Function):
             u=empty(num_layers, batch, steps, whole_vectors(operand)),
             z=empty(num_layers, batch, steps, whole_vectors(gates)),
             c=empty(num_layers, batch, versions, cells),
-            hr=np.empty((batch, time, hidden + reads), np.float32),
+            hr=empty(batch, time, whole_vectors(hidden + reads)),
             p=empty(batch, steps, whole_vectors(sizes.layout.size)),
             q=empty(batch, steps, whole_vectors(sizes.layout.size)),
             M=empty(batch, -(-time // EVERY) if keep else 1, slots // LANES, width, LANES),
@@ -164,13 +179,14 @@ class Episode(torch.autograd.Function):
 
         x = np.ascontiguousarray(inputs.detach().numpy())
         h = empty(batch, whole_vectors(hidden))
+        outputs = empty(batch, time, whole_vectors(len(b_y)))
 
         def forward(first: int, last: int) -> None:
             scratch = Arena()
             M = scratch.empty(BLOCK, 1, *tape.M.shape[2:])
             scale = scratch.empty(BLOCK, 1, slots)
             ring = scratch.zeros(slots + sizes.layout.shifts + LANES)
-            episode_forward(first, last, x, tape, packed, sizes, h, M, scale, ring)
+            episode_forward(first, last, x, outputs, tape, packed, sizes, h, M, scale, ring)
 
         share_batch(batch, forward)
 
@@ -178,13 +194,13 @@ class Episode(torch.autograd.Function):
             ctx.sizes, ctx.tape, ctx.outside, ctx.arena = sizes, tape, packed.outside, arena
             ctx.num_layers, ctx.recurrent = num_layers, recurrent
             ctx.save_for_backward(*tensors)
-        return torch.from_numpy(tape.hr)
+        return torch.from_numpy(outputs[:, :, : len(b_y)].copy())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_hr: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         sizes, tape, num_layers, recurrent = ctx.sizes, ctx.tape, ctx.num_layers, ctx.recurrent
-        w_p, _, M_0, _, r_0, *rest = (tensor.detach() for tensor in ctx.saved_tensors)
+        w_p, _, w_y, _, _, _, r_0, *rest = (tensor.detach() for tensor in ctx.saved_tensors)
         weights, hidden, reads = rest[: 2 * num_layers : 2], sizes.hidden, sizes.reads
         gates = weights[0].shape[0]
         need_x = ctx.needs_input_grad[2]
@@ -196,11 +212,14 @@ class Episode(torch.autograd.Function):
             bias=zeros(1, 1),
             interface=zeros(sizes.layout.size, whole_vectors(hidden)),
             interface_bias=zeros(1),
+            output=zeros(len(w_y), whole_vectors(hidden + reads)),
+            output_bias=zeros(1),
             outside=ctx.outside,
         )
         for layer, weight in enumerate(weights):
             packed.layers[layer, :, : weight.shape[1]] = weight.numpy()
         packed.interface[:, :hidden] = w_p.numpy()
+        packed.output[:, : hidden + reads] = w_y.numpy()
 
         gradients = Gradients(
             u=zeros(num_layers, batch, operand),
@@ -210,10 +229,11 @@ class Episode(torch.autograd.Function):
             z=empty(*tape.z.shape),
             p=empty(*tape.p.shape),
             x=np.empty((batch, time, sizes.inputs) if need_x else (0, 0, 0), np.float32),
+            hr=empty(*tape.hr.shape),
             h=empty(batch, whole_vectors(hidden)),
             r=empty(batch, reads),
         )
-        d_hr_array = np.ascontiguousarray(d_hr.numpy())
+        d_y = np.ascontiguousarray(d_outputs.numpy())
 
         def backward(first: int, last: int) -> None:
             slots = tape.w.shape[3]
@@ -222,32 +242,47 @@ class Episode(torch.autograd.Function):
             scale = scratch.empty(BLOCK, EVERY + 1, slots)
             ring = scratch.zeros(slots + sizes.layout.shifts + LANES)
             dw_c, spare = scratch.empty(slots), scratch.empty(slots)
-            episode_backward(
-                first, last, d_hr_array, tape, gradients, packed, sizes, need_x, M, scale, ring, dw_c, spare
-            )
+            episode_backward(first, last, d_y, tape, gradients, packed, sizes, need_x, M, scale, ring, dw_c, spare)
 
         share_batch(batch, backward)
 
         d = Gradients(*(torch.from_numpy(array) for array in gradients))
-        d_layers: list[Tensor | None] = []
-        for layer, weight in enumerate(weights):
-            d_z = d.z[layer].view(batch * time, -1)[:, :gates]
-            u = torch.from_numpy(tape.u[layer]).view(batch * time, -1)[:, : weight.shape[1]]
-            d_layers += [d_z.T @ u, d_z.sum(0)]
+        hr = tape.hr.reshape(batch * time, -1)
+        layers = [
+            (gradients.z[layer].reshape(batch * time, -1), tape.u[layer].reshape(batch * time, -1))
+            for layer in range(num_layers)
+        ]
+        products = [
+            (gradients.p.reshape(batch * time, -1), hr, w_p.shape),
+            (d_y.reshape(batch * time, -1), hr, w_y.shape),
+            *((d_z, u, weight.shape) for (d_z, u), weight in zip(layers, weights, strict=True)),
+        ]
+        sums = [
+            (arena.empty(rows, whole_vectors(columns)), np.empty(rows, np.float32))
+            for _, _, (rows, columns) in products
+        ]
+
+        def multiply(first: int, last: int) -> None:
+            for (d_z, u, (rows, _)), (d_weight, d_bias) in zip(products, sums, strict=True):
+                start, stop = (rows if part == PARTS else part * (rows // PARTS) for part in (first, last))
+                weight_gradient(start, stop, d_z, u, d_weight, d_bias)
+
+        share_batch(PARTS, multiply)
+        d_ends: list[Tensor | None] = []
+        for (_, _, (_, columns)), (d_weight, d_bias) in zip(products, sums, strict=True):
+            d_ends += [torch.from_numpy(d_weight[:, :columns].copy()), torch.from_numpy(d_bias)]
+        d_ends, d_layers = d_ends[:4], d_ends[4:]
         d_states: list[Tensor | None] = []
         for layer in range(num_layers):
             if recurrent:
                 d_states.append(d.u[layer, :, :hidden].sum(0))
             if recurrent == 2:
                 d_states.append(d.c[layer].sum(0))
-        d_p = d.p.view(batch * time, -1)[:, : sizes.layout.size]
-        h = torch.from_numpy(tape.hr).view(batch * time, -1)[:, :hidden]
         return (
             None,
             None,
             d.x if need_x else None,
-            d_p.T @ h,
-            d_p.sum(0),
+            *d_ends,
             d.M.sum(0).transpose(1, 2).reshape(-1, sizes.layout.width)[: sizes.slots],
             d.w[:, :, : sizes.slots].sum(0),
             d.u[0, :, sizes.own : sizes.own + reads].sum(0).view_as(r_0),

@@ -24,10 +24,11 @@ from ntm.fused.cells import (
 from ntm.fused.compiled import kernel, stage
 from ntm.fused.interface import Layout, squash_backward, squash_forward
 from ntm.fused.products import multiply_add
-from ntm.fused.simd import address
+from ntm.fused.simd import LANES, address, flush_denormals, load_first, restore_denormals, spread, store_first
 
 EVERY = 8  # steps from one memory on the tape to the next; those between are written again in the backward pass
 BLOCK = 8  # sequences that go through a step together
+CHUNK = 128  # rows of a sum over all steps that stay in cache while it runs over them
 
 Array = NDArray[np.float32]
 
@@ -52,6 +53,8 @@ class Weights(NamedTuple):
     bias: Array  # [layers, gates]
     interface: Array  # [hidden, interface] forward, [interface, hidden] backward
     interface_bias: Array  # [interface]
+    output: Array  # [hidden + reads, output] forward, [output, hidden + reads] backward
+    output_bias: Array  # [output]
     outside: Array  # [slots]
 
 
@@ -82,15 +85,33 @@ class Gradients(NamedTuple):
     z: Array  # [layers, batch, time, gates] before squashing, of every step
     p: Array  # [batch, time, interface] before squashing, of every step
     x: Array  # [batch, time, inputs]
+    hr: Array  # [batch, time, hidden + reads]
     h: Array  # [batch, hidden]
     r: Array  # [batch, reads]
 
 
 @kernel
-def episode_forward(first, last, inputs, tape, weights, sizes, h, M, scale, ring):
+def episode_forward(first, last, inputs, outputs, tape, weights, sizes, h, M, scale, ring):
     """Run sequences `first` to `last`. A tape of full length is kept whole; a short one is a ring written over."""
+    denormals = flush_denormals()
     for start in range(first, last, BLOCK):
         block_forward(start, min(start + BLOCK, last), inputs, tape, weights, sizes, h, M, scale, ring)
+    for b in range(first, last):
+        for t in range(inputs.shape[1]):
+            outputs[b, t] = weights.output_bias
+        multiply_add(
+            address(outputs, (b, 0, 0)),
+            outputs.shape[2],
+            address(tape.hr, (b, 0, 0)),
+            tape.hr.shape[2],
+            1,
+            address(weights.output, (0, 0)),
+            weights.output.shape[1],
+            inputs.shape[1],
+            sizes.hidden + sizes.reads,
+            outputs.shape[2],
+        )
+    restore_denormals(denormals)
 
 
 @stage
@@ -209,11 +230,28 @@ def address_forward(b, lane, step, prev, now, start, stop, tape, outside, M, sca
 
 
 @kernel
-def episode_backward(first, last, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch):
-    """Run sequences `first` to `last` backwards. `dhr` is the gradient of `tape.hr`."""
+def episode_backward(first, last, d_outputs, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch):
+    """Run sequences `first` to `last` backwards."""
+    dhr = gradients.hr
+    denormals = flush_denormals()
+    for b in range(first, last):
+        dhr[b] = 0
+        multiply_add(
+            address(dhr, (b, 0, 0)),
+            dhr.shape[2],
+            address(d_outputs, (b, 0, 0)),
+            d_outputs.shape[2],
+            1,
+            address(weights.output, (0, 0)),
+            weights.output.shape[1],
+            dhr.shape[1],
+            d_outputs.shape[2],
+            sizes.hidden + sizes.reads,
+        )
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
         block_backward(start, stop, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch)
+    restore_denormals(denormals)
 
 
 @stage
@@ -322,3 +360,32 @@ def address_backward(b, lane, t, at, start, stop, tape, gradients, M, scale, rin
                 dw_c[n] = dw[b, head, n]
                 dw[b, head, n] = 0
             content_backward(q, dq, M, dM, scale, K, w, dw_c, scratch, b, lane, t, at, t + 1, head, layout)
+
+
+@kernel
+def weight_gradient(first, last, dz, u, d_weight, d_bias):
+    """Rows `first` to `last` of the gradients of a layer z = W u + b, summed over all steps of all sequences in order.
+
+    dW(g) = sum dz(g) u,  db(g) = sum dz(g)
+    """
+    denormals = flush_denormals()
+    d_weight[first:last] = 0
+    for start in range(0, dz.shape[0], CHUNK):
+        multiply_add(
+            address(d_weight, (first, 0)),
+            d_weight.shape[1],
+            address(dz, (start, first)),
+            1,
+            dz.shape[1],
+            address(u, (start, 0)),
+            u.shape[1],
+            last - first,
+            min(CHUNK, dz.shape[0] - start),
+            d_weight.shape[1],
+        )
+    for g in range(first, last, LANES):
+        d = spread(0.0)
+        for row in range(dz.shape[0]):
+            d = d + load_first(dz, (row, g), last - g)
+        store_first(d_bias, (g,), d, last - g)
+    restore_denormals(denormals)

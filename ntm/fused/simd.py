@@ -103,7 +103,9 @@ def vector_pointer(builder, pointer):
 
 
 def indexed(array, index):
-    assert array.layout == "C" and array.dtype == types.float32 and len(index) == array.ndim, (array, index)
+    assert array.layout == "C", array
+    assert array.dtype == types.float32, array
+    assert len(index) == array.ndim, (array, index)
     return array, types.UniTuple(types.intp, array.ndim)
 
 
@@ -321,3 +323,43 @@ def largest(typingctx, a):
         return builder.call(function, [args[0]], fastmath=("nnan",))
 
     return types.float32(vector), lower
+
+
+# -- numbers too small to be normal ------------------------------------------------------------------------------------
+
+X86 = llvm.get_process_triple().startswith(("x86_64", "i686"))
+FLUSH = 0x8040  # results and operands below 1e-38 count as 0: the processor takes a hundred times as long over them
+
+
+def control_word(builder, name, word):
+    kind = ir.FunctionType(ir.VoidType(), [word.type])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{name}"), [word])
+
+
+@intrinsic
+def flush_denormals(typingctx):
+    """Count denormal numbers as 0 from here on, on this thread; what `restore_denormals` needs to undo it."""
+
+    def lower(context, builder, sig, args):
+        if not X86:
+            return INT32(0)
+        word = cgutils.alloca_once(builder, INT32)
+        control_word(builder, "stmxcsr", word)
+        before = builder.load(word)
+        builder.store(builder.or_(before, INT32(FLUSH)), word)
+        control_word(builder, "ldmxcsr", word)
+        return before
+
+    return types.int32(), lower
+
+
+@intrinsic
+def restore_denormals(typingctx, before):
+    def lower(context, builder, sig, args):
+        if X86:
+            word = cgutils.alloca_once(builder, INT32)
+            builder.store(args[0], word)
+            control_word(builder, "ldmxcsr", word)
+        return context.get_dummy_value()
+
+    return types.void(types.int32), lower
