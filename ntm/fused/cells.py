@@ -12,7 +12,7 @@ from ntm.fused.simd import LANES, larger, load_first, spread, store_first, where
 LSTM, GRU, FEEDFORWARD = 0, 1, 2
 
 
-# -- LSTM: c = f c_prev + i g,  h = o tanh(c);  gates i, f, g, o as torch.nn.LSTMCell has them ----------------------------
+# -- LSTM: c = f c_prev + i g,  h = o tanh(c);  gates i, f, g, o as torch.nn.LSTMCell has them -------------------------
 
 
 @stage
@@ -50,7 +50,7 @@ def lstm_backward(z, dz, c, dc, dh, layer, b, step, prev, now, size):
         store_first(dc, (layer, b, n), dcell * f, rest)
 
 
-# -- GRU: n = tanh(n_x + r n_h),  h = (1 - u) n + u h_prev;  gates r, u, n_x, n_h as torch.nn.GRUCell has them -----------
+# -- GRU: n = tanh(n_x + r n_h),  h = (1 - u) n + u h_prev;  gates r, u, n_x, n_h as torch.nn.GRUCell has them --------
 #    n_x is what the input says and n_h what the previous h says; h_prev stands first in u[layer, b, step].
 
 
@@ -83,7 +83,7 @@ def gru_backward(z, dz, u, du, dh, layer, b, step, size):
         store_first(du, (layer, b, n), d * update, rest)
 
 
-# -- feedforward: h = relu(z).  What the hidden units pass through: change it here, and in `ntm.controllers.feedforward`.
+# -- feedforward: h = relu(z).  To change what the units pass through: here, and in `ntm.controllers.feedforward`.
 
 
 @stage

@@ -19,12 +19,12 @@ VERSION = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).he
 
 
 def stage(function: Callable[..., Any]) -> Any:
-    """A function that is compiled into the kernels that call it. What checks shapes in the tests cannot be: unwrap it."""
+    """A function that is compiled into the kernels that call it, without what tests wrap around it to check shapes."""
     return njit(inspect.unwrap(function))
 
 
 def kernel(function: Callable[..., None]) -> Any:
-    """Compile at the first call, or take from disk what an earlier process compiled; run without the interpreter's lock."""
+    """Compile at the first call, or load what an earlier process compiled; run without the interpreter's lock."""
     function = inspect.unwrap(function)
     compiled = njit(nogil=True)(function)
     compiled._cache = Cache(function)

@@ -29,6 +29,7 @@ from ntm.fused.episode import (
 from ntm.fused.interface import Layout
 from ntm.fused.simd import LANES
 
+FIRST_STATE = 7  # of the arguments of `Episode.forward`
 PARTS = 16  # of the rows of a weight gradient, shared between threads
 
 CELLS = {LSTMController: LSTM, GRUController: GRU, FeedforwardController: FEEDFORWARD}
@@ -246,21 +247,16 @@ class Episode(torch.autograd.Function):
 
         share_batch(batch, backward)
 
-        d = Gradients(*(torch.from_numpy(array) for array in gradients))
-        hr = tape.hr.reshape(batch * time, -1)
-        layers = [
-            (gradients.z[layer].reshape(batch * time, -1), tape.u[layer].reshape(batch * time, -1))
-            for layer in range(num_layers)
-        ]
+        def every_step(array: np.ndarray) -> np.ndarray:
+            return array.reshape(batch * time, -1)
+
+        hr = every_step(tape.hr)
         products = [
-            (gradients.p.reshape(batch * time, -1), hr, w_p.shape),
-            (d_y.reshape(batch * time, -1), hr, w_y.shape),
-            *((d_z, u, weight.shape) for (d_z, u), weight in zip(layers, weights, strict=True)),
+            (every_step(gradients.p), hr, w_p.shape),
+            (every_step(d_y), hr, w_y.shape),
+            *((every_step(dz), every_step(u), w.shape) for dz, u, w in zip(gradients.z, tape.u, weights, strict=True)),
         ]
-        sums = [
-            (arena.empty(rows, whole_vectors(columns)), np.empty(rows, np.float32))
-            for _, _, (rows, columns) in products
-        ]
+        sums = [(empty(rows, whole_vectors(columns)), np.empty(rows, np.float32)) for *_, (rows, columns) in products]
 
         def multiply(first: int, last: int) -> None:
             for (d_z, u, (rows, _)), (d_weight, d_bias) in zip(products, sums, strict=True):
@@ -272,20 +268,25 @@ class Episode(torch.autograd.Function):
         for (_, _, (_, columns)), (d_weight, d_bias) in zip(products, sums, strict=True):
             d_ends += [torch.from_numpy(d_weight[:, :columns].copy()), torch.from_numpy(d_bias)]
         d_ends, d_layers = d_ends[:4], d_ends[4:]
+        # Summed by numpy, which starts no threads: torch's would wait for a core that somebody else has.
+        needed = ctx.needs_input_grad[FIRST_STATE:]
+        d_M = gradients.M.sum(0).transpose(0, 2, 1).reshape(-1, sizes.layout.width) if needed[0] else None
+        d_w = gradients.w.sum(0) if needed[1] else None
+        d_u = gradients.u.sum(1)
         d_states: list[Tensor | None] = []
         for layer in range(num_layers):
             if recurrent:
-                d_states.append(d.u[layer, :, :hidden].sum(0))
+                d_states.append(torch.from_numpy(d_u[layer, :hidden]))
             if recurrent == 2:
-                d_states.append(d.c[layer].sum(0))
+                d_states.append(torch.from_numpy(gradients.c[layer].sum(0)))
         return (
             None,
             None,
-            d.x if need_x else None,
+            torch.from_numpy(gradients.x) if need_x else None,
             *d_ends,
-            d.M.sum(0).transpose(1, 2).reshape(-1, sizes.layout.width)[: sizes.slots],
-            d.w[:, :, : sizes.slots].sum(0),
-            d.u[0, :, sizes.own : sizes.own + reads].sum(0).view_as(r_0),
+            None if d_M is None else torch.from_numpy(d_M[: sizes.slots]),
+            None if d_w is None else torch.from_numpy(d_w[:, : sizes.slots]),
+            torch.from_numpy(d_u[0, sizes.own : sizes.own + reads]).view_as(r_0),
             *d_layers,
             *d_states,
         )

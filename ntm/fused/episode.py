@@ -47,7 +47,7 @@ class Sizes(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Parameters with their columns filled up to whole vectors; layer 0 is the widest, the others fill up their rows."""
+    """Parameters with columns filled up to whole vectors, and layers to the size of the widest."""
 
     layers: Array  # [layers, operand, gates] forward, [layers, gates, operand] backward
     bias: Array  # [layers, gates]
