@@ -14,7 +14,9 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 log = logging.getLogger(__name__)
 
 # Numba notices when the file of a kernel changes, but not when the files that it calls do.
-SOURCES = [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1] / "equations.py"]
+PYTHON = ("__init__.py", "arena.py", "engine.py")  # are not compiled
+HERE = Path(__file__).parent
+SOURCES = [*sorted(file for file in HERE.glob("*.py") if file.name not in PYTHON), HERE.parent / "equations.py"]
 VERSION = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
 
 

@@ -38,7 +38,7 @@ CELLS = {LSTMController: LSTM, GRUController: GRU, FeedforwardController: FEEDFO
 def run(machine: Any, inputs: Tensor) -> Tensor:
     """Logits of every step of every sequence, as `Machine.forward` gives them."""
     controller, memory = machine.controller, machine.memory
-    layers, states = operands(controller, inputs.shape[2])
+    layers, states = layer_parameters(controller), [initial() for initial in getattr(controller, "state_0", ())]
     w_0 = torch.cat([memory.w_write_0(), memory.w_read_0()])
     if not memory.heads.by_location:
         w_0 = w_0.detach()  # nobody looks at where a head was
@@ -81,29 +81,43 @@ def sizes(machine: Any, inputs: Tensor) -> Sizes:
     )
 
 
-def operands(controller: Any, inputs: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Every layer as one weight and one bias for its operand, (own h before, reads before, input); and the states."""
-
-    def reads_first(weight: Tensor, layer: int) -> list[Tensor]:
-        return [weight[:, inputs:], weight[:, :inputs]] if layer == 0 else [weight]
-
-    layers: list[Tensor] = []
+def layer_parameters(controller: Any) -> list[Tensor]:
+    """All layers' in turn: weight and bias of a feedforward layer, those of input and of own h of a recurrent one."""
     if isinstance(controller, FeedforwardController):
-        for layer, linear in enumerate(controller.layers):
-            layers += [torch.cat(reads_first(linear.weight, layer), 1), linear.bias]
-        return layers, []
-    for layer, cell in enumerate(controller.cells):
-        w_h, w_x, b_h, b_x = cell.weight_hh, cell.weight_ih, cell.bias_hh, cell.bias_ih
-        if isinstance(controller, GRUController):
-            # The new content sees its input and its own past apart: two blocks of rows, each blind to the other.
-            size = cell.hidden_size
-            w_h = torch.cat([w_h[: 2 * size], torch.zeros_like(w_h[2 * size :]), w_h[2 * size :]])
-            w_x = torch.cat([w_x, torch.zeros_like(w_x[2 * size :])])
-            bias = torch.cat([b_x[: 2 * size] + b_h[: 2 * size], b_x[2 * size :], b_h[2 * size :]])
-        else:
-            bias = b_h + b_x
-        layers += [torch.cat([w_h, *reads_first(w_x, layer)], 1), bias]
-    return layers, [initial() for initial in controller.state_0]
+        return [p for layer in controller.layers for p in (layer.weight, layer.bias)]
+    return [p for cell in controller.cells for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)]
+
+
+def join(cell: int, inputs: int, parameters: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """One layer as one weight and one bias for its operand: own h before, reads before, input.
+
+    `inputs` is how many columns of the weight, the first, belong to the machine's input: none above layer 0.
+    """
+    w_x = parameters[0]
+    w_x = np.concatenate([w_x[:, inputs:], w_x[:, :inputs]], 1)
+    if cell == FEEDFORWARD:
+        return w_x, parameters[1]
+    _, w_h, b_x, b_h = parameters
+    if cell == LSTM:
+        return np.concatenate([w_h, w_x], 1), b_x + b_h
+    # A GRU's new content sees its input and its own past apart: two blocks of rows, each blind to the other.
+    new = 2 * w_h.shape[1]
+    w_h = np.concatenate([w_h[:new], np.zeros_like(w_h[new:]), w_h[new:]])
+    w_x = np.concatenate([w_x, np.zeros_like(w_x[new:])])
+    return np.concatenate([w_h, w_x], 1), np.concatenate([b_x[:new] + b_h[:new], b_x[new:], b_h[new:]])
+
+
+def part(cell: int, inputs: int, own: int, dw: np.ndarray, db: np.ndarray) -> list[np.ndarray]:
+    """The gradients of one layer's parameters from those of its joint weight and bias: `join` undone."""
+    end = dw.shape[1] - inputs
+    dw_x = np.concatenate([dw[:, end:], dw[:, own:end]], 1)
+    if cell == FEEDFORWARD:
+        return [dw_x, db]
+    if cell == LSTM:
+        return [dw_x, dw[:, :own].copy(), db, db.copy()]
+    new, rows = 2 * own, 3 * own
+    dw_h, db_h = (np.concatenate([d[:new], d[rows:]]) for d in (dw[:, :own], db))
+    return [dw_x[:rows], dw_h, db[:rows], db_h]
 
 
 def whole_vectors(size: int) -> int:
@@ -128,11 +142,16 @@ class Episode(torch.autograd.Function):
         empty, zeros = arena.empty, arena.zeros
         w_p, b_p, w_y, b_y, M_0, w_0, r_0, *rest = (tensor.detach().numpy() for tensor in tensors)
         recurrent = {LSTM: 2, GRU: 1, FEEDFORWARD: 0}[sizes.cell]  # states of a layer
-        num_layers = len(rest) // (2 + recurrent)
-        layers, states = rest[: 2 * num_layers], rest[2 * num_layers :]
+        each = 2 if sizes.cell == FEEDFORWARD else 4  # parameters of a layer
+        num_layers = len(rest) // (each + recurrent)
+        states = rest[each * num_layers :]
+        layers = [
+            join(sizes.cell, sizes.inputs if layer == 0 else 0, rest[each * layer : each * (layer + 1)])
+            for layer in range(num_layers)
+        ]
 
-        (gates, operand), (reads, hidden) = layers[0].shape, (sizes.reads, sizes.hidden)
-        operand = max(weight.shape[1] for weight in layers[::2])
+        reads, hidden, gates = sizes.reads, sizes.hidden, len(layers[0][1])
+        operand = max(weight.shape[1] for weight, _ in layers)
         slots, width, heads = whole_vectors(sizes.slots), sizes.layout.width, sizes.layout.heads
         packed = Weights(
             layers=zeros(num_layers, operand, whole_vectors(gates)),
@@ -143,7 +162,7 @@ class Episode(torch.autograd.Function):
             output_bias=zeros(whole_vectors(len(b_y))),
             outside=zeros(slots),
         )
-        for layer, (weight, bias) in enumerate(zip(layers[::2], layers[1::2], strict=True)):
+        for layer, (weight, bias) in enumerate(layers):
             packed.layers[layer, : weight.shape[1], :gates] = weight.T
             packed.bias[layer, :gates] = bias
         packed.interface[:, : sizes.layout.size] = w_p.T
@@ -193,16 +212,16 @@ class Episode(torch.autograd.Function):
 
         if keep:
             ctx.sizes, ctx.tape, ctx.outside, ctx.arena = sizes, tape, packed.outside, arena
-            ctx.num_layers, ctx.recurrent = num_layers, recurrent
+            ctx.weights, ctx.recurrent = [weight for weight, _ in layers], recurrent
             ctx.save_for_backward(*tensors)
         return torch.from_numpy(outputs[:, :, : len(b_y)].copy())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        sizes, tape, num_layers, recurrent = ctx.sizes, ctx.tape, ctx.num_layers, ctx.recurrent
-        w_p, _, w_y, _, _, _, r_0, *rest = (tensor.detach() for tensor in ctx.saved_tensors)
-        weights, hidden, reads = rest[: 2 * num_layers : 2], sizes.hidden, sizes.reads
+        sizes, tape, weights, recurrent = ctx.sizes, ctx.tape, ctx.weights, ctx.recurrent
+        w_p, _, w_y, _, _, _, r_0, *_ = (tensor.detach() for tensor in ctx.saved_tensors)
+        num_layers, hidden, reads = len(weights), sizes.hidden, sizes.reads
         gates = weights[0].shape[0]
         need_x = ctx.needs_input_grad[2]
         arena = Arena()
@@ -218,7 +237,7 @@ class Episode(torch.autograd.Function):
             outside=ctx.outside,
         )
         for layer, weight in enumerate(weights):
-            packed.layers[layer, :, : weight.shape[1]] = weight.numpy()
+            packed.layers[layer, :, : weight.shape[1]] = weight
         packed.interface[:, :hidden] = w_p.numpy()
         packed.output[:, : hidden + reads] = w_y.numpy()
 
@@ -264,10 +283,13 @@ class Episode(torch.autograd.Function):
                 weight_gradient(start, stop, d_z, u, d_weight, d_bias)
 
         share_batch(PARTS, multiply)
-        d_ends: list[Tensor | None] = []
-        for (_, _, (_, columns)), (d_weight, d_bias) in zip(products, sums, strict=True):
-            d_ends += [torch.from_numpy(d_weight[:, :columns].copy()), torch.from_numpy(d_bias)]
-        d_ends, d_layers = d_ends[:4], d_ends[4:]
+        found = [(dw[:, :columns], db) for (*_, (_, columns)), (dw, db) in zip(products, sums, strict=True)]
+        d_ends = [torch.from_numpy(d) for dw, db in found[:2] for d in (dw.copy(), db)]
+        d_layers = [
+            torch.from_numpy(d)
+            for layer, (dw, db) in enumerate(found[2:])
+            for d in part(sizes.cell, sizes.inputs if layer == 0 else 0, sizes.own, dw, db)
+        ]
         # Summed by numpy, which starts no threads: torch's would wait for a core that somebody else has.
         needed = ctx.needs_input_grad[FIRST_STATE:]
         d_M = gradients.M.sum(0).transpose(0, 2, 1).reshape(-1, sizes.layout.width) if needed[0] else None

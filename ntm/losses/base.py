@@ -18,9 +18,7 @@ class Loss(nn.Module, ABC):
     ) -> Float[Tensor, ""]: ...
 
 
-def masked_mean(
-    values: Float[Tensor, "batch time output"], mask: Bool[Tensor, "batch time"]
-) -> Float[Tensor, ""]:
+def masked_mean(values: Float[Tensor, "batch time output"], mask: Bool[Tensor, "batch time"]) -> Float[Tensor, ""]:
     """The mean over every scored bit of the batch; steps outside the mask, and padding, weigh nothing."""
     scored = mask.unsqueeze(-1)
     return (values * scored).sum() / (scored.sum() * values.shape[-1]).clamp(min=1)
