@@ -1,4 +1,34 @@
-"""The whole episode, forward and backward, as compiled CPU code behind one torch function."""
+"""The whole episode, forward and backward, as compiled CPU code behind one torch function.
+
+Eager PyTorch issues some sixty small operations a step, each of which costs more to start than to do. Here Numba
+compiles the loop over the steps itself. It reads the parameters of the same modules, so nothing but `Machine.engine`
+knows which way an episode went; `ntm.machine` over `ntm.equations` stays the reference, and `tests/test_fused.py`
+holds this package to it. The gradients are derived in `docs/fused.md`.
+
+**Who does what.** `engine` is the torch function: it lays out the arrays and shares the batch between threads.
+`episode` runs the steps, `cells` are the controllers', `interface` squashes what the heads are told, `addressing` and
+`access` are the memory; in each, forward and backward of a stage stand side by side. `products` multiplies by weights,
+`simd` and `elementary` are vectors of float32 and exp, log and tanh on them, `arena` hands memory on from episode to
+episode, `compiled` keeps the kernels on disk.
+
+**Sequences.** Eight go through a step together (`BLOCK`), because a weight that is loaded once then serves eight; a
+block runs its whole episode before the next begins, so its memories stay in cache. Threads take whole ranges of
+sequences. No sum runs over sequences but the weight gradients', which threads share by rows: any number of threads
+gives the same bits.
+
+**The memory** of a sequence is M[tile, width, lane], tiles of sixteen slots with the numbers of those slots in
+parallel: every loop over slots is a loop over vectors, and a pass over the memory walks straight on. Slots that fill up
+the last tile are zero and stay so; `outside` keeps them out of every softmax.
+
+**A layer's operand** u is what its weights multiply, in one row: its own h before, the reads before, the input. So a
+step of a layer is one product z = W u + b, its gradient du = W^T dz carries h and r a step back by itself, and all of
+dW is one product over all steps after the episode.
+
+**The tape** keeps what the backward pass needs of every step (about 9 KB at the paper's size): u, gates, cells,
+interfaces, weightings and their logarithms. The memory itself, another 10 KB, is kept only every eighth step (`EVERY`);
+the backward pass writes those between again from the weightings, which is quicker than fetching them. Inference runs
+on a tape of one step.
+"""
 
 from importlib.util import find_spec
 from typing import Any

@@ -7,17 +7,17 @@ the last vector, hold zeros; `outside` is 0 for a slot and very negative beyond,
 import math
 
 import numpy as np
-from numba import njit
 
 from ntm.equations import NORM_FLOOR, WEIGHTING_FLOOR
+from ntm.fused.compiled import stage
 from ntm.fused.elementary import exp, log
-from ntm.fused.simd import LANES, larger, largest, load, load_first, spread, store, total
+from ntm.fused.simd import LANES, larger, largest, load, load_first, number, spread, store, total
 
 ONE, FLOOR = np.float32(1.0), np.float32(NORM_FLOOR)
 OUTSIDE = -1e30
 
 
-@njit
+@stage
 def softmax(z, b, t, head, slots, top):
     """In place, over z[b, t, head]; `top` is the largest of it."""
     mass = spread(0.0)
@@ -32,7 +32,7 @@ def softmax(z, b, t, head, slots, top):
         store(z, here, load(z, here) * share)
 
 
-@njit
+@stage
 def key_scale(q, b, step, k, width):
     """1 / |k|"""
     squares = spread(0.0)
@@ -47,33 +47,33 @@ def key_scale(q, b, step, k, width):
 #     K(n) = (k / |k|) . M(n) / |M(n)|,  w_c = softmax(beta K);  `scale` is 1 / |M(n)|
 
 
-@njit
-def content_forward(q, M, scale, outside, K, w_c, b, step, at, to, head, layout):
-    """Compare the key with memory number `at`; the weighting goes to w_c[b, to]."""
-    width, slots = M.shape[2], M.shape[3]
-    k, beta = layout.k + head * width, q[b, step, layout.beta + head]
-    k_scale = key_scale(q, b, step, k, width)
+@stage
+def content_forward(q, M, scale, outside, K, w_c, b, lane, step, at, to, head, layout):
+    """Compare the key with memory M[lane, at]; the weighting goes to w_c[b, to]."""
+    k, beta = layout.k + head * layout.width, number(q, (b, step, layout.beta + head))
+    k_scale = key_scale(q, b, step, k, layout.width)
     top = spread(OUTSIDE)
-    for n in range(0, slots, LANES):
+    for tile in range(M.shape[2]):
+        n = tile * LANES
         dot = spread(0.0)
-        for i in range(width):
-            dot = dot + q[b, step, k + i] * load(M, (b, at, i, n))
-        similarity = dot * k_scale * load(scale, (b, at, n))
+        for i in range(layout.width):
+            dot = dot + number(q, (b, step, k + i)) * load(M, (lane, at, tile, i, 0))
+        similarity = dot * k_scale * load(scale, (lane, at, n))
         z = similarity * beta + load(outside, (n,))
         store(K, (b, step, head, n), similarity)
         store(w_c, (b, to, head, n), z)
         top = larger(top, z)
-    softmax(w_c, b, to, head, slots, largest(top))
+    softmax(w_c, b, to, head, w_c.shape[3], largest(top))
 
 
-@njit
-def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, step, at, to, head, layout):
+@stage
+def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, lane, step, at, to, head, layout):
     """From dw_c to dk, dbeta and, added, dM. With dz = w_c (dw_c - w_c . dw_c), the gradient through the softmax,
 
     dbeta = dz . K,  dK = beta dz,  dM(n) += dK(n) / |M(n)| (k / |k| - K(n) M(n) / |M(n)|)
     """
-    width, slots = M.shape[2], M.shape[3]
-    k, beta = layout.k + head * width, q[b, step, layout.beta + head]
+    width, slots = layout.width, w_c.shape[3]
+    k, beta = layout.k + head * width, number(q, (b, step, layout.beta + head))
     k_scale = key_scale(q, b, step, k, width)
     mean = spread(0.0)
     for n in range(0, slots, LANES):
@@ -82,7 +82,7 @@ def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, step, at, to
     strength = spread(0.0)
     for n in range(0, slots, LANES):
         dz = load(w_c, (b, to, head, n)) * (load(dw_c, (n,)) - middle)
-        similarity, norm = load(K, (b, step, head, n)), load(scale, (b, at, n))
+        similarity, norm = load(K, (b, step, head, n)), load(scale, (lane, at, n))
         strength = strength + dz * similarity
         towards = dz * beta * norm
         store(dw_c, (n,), towards)
@@ -90,20 +90,20 @@ def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, step, at, to
     dq[b, step, layout.beta + head] = total(strength)
     along = np.float32(0.0)
     for i in range(width):
-        direction = q[b, step, k + i] * k_scale
+        direction = number(q, (b, step, k + i)) * k_scale
         dk = spread(0.0)
-        for n in range(0, slots, LANES):
-            here = (b, at, i, n)
-            towards, row = load(dw_c, (n,)), load(M, here)
+        for tile in range(M.shape[2]):
+            n = tile * LANES
+            towards, row = load(dw_c, (n,)), load(M, (lane, at, tile, i, 0))
             dk = dk + towards * row
             change = towards * direction - load(scratch, (n,)) * row
-            store(dM, (b, i, n), load(dM, (b, i, n)) + change)
+            store(dM, (b, tile, i, 0), load(dM, (b, tile, i, 0)) + change)
         d_direction = total(dk)
         along += direction * d_direction
         dq[b, step, k + i] = d_direction
     for i in range(width):
-        direction = q[b, step, k + i] * k_scale
-        dq[b, step, k + i] = k_scale * (dq[b, step, k + i] - direction * along)
+        direction = number(q, (b, step, k + i)) * k_scale
+        dq[b, step, k + i] = k_scale * (number(dq, (b, step, k + i)) - direction * along)
 
 
 # -- location: equations (7), (8) and (9) ------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, step, at, to
 #     w = softmax(gamma log w_s)
 
 
-@njit
+@stage
 def close_ring(ring, num_slots, reach):
     """Repeat the last slots before the first, and the first ones after the last."""
     for j in range(reach):
@@ -121,26 +121,26 @@ def close_ring(ring, num_slots, reach):
         ring[num_slots + reach + j] = ring[reach + j]
 
 
-@njit
+@stage
 def interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots):
     """w_g onto the ring: eq. (7)."""
-    g, reach = q[b, step, layout.g + head], layout.shifts // 2
+    g, reach = number(q, (b, step, layout.g + head)), layout.shifts // 2
     for n in range(0, w.shape[3], LANES):
         before = load(w, (b, prev, head, n))
         store(ring, (n + reach,), before + (load(w_c, (b, step, head, n)) - before) * g)
     close_ring(ring, num_slots, reach)
 
 
-@njit
+@stage
 def location_forward(q, w_c, w_s, log_w_s, w, outside, ring, b, step, prev, now, head, layout, num_slots):
     slots = w.shape[3]
     interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots)
-    gamma, s, last = q[b, step, layout.gamma + head], layout.s + head * layout.shifts, layout.shifts - 1
+    gamma, s, last = number(q, (b, step, layout.gamma + head)), layout.s + head * layout.shifts, layout.shifts - 1
     top = spread(OUTSIDE)
     for n in range(0, slots, LANES):
         shifted = spread(0.0)
         for j in range(layout.shifts):
-            shifted = shifted + load(ring, (n + last - j,)) * q[b, step, s + j]
+            shifted = shifted + load(ring, (n + last - j,)) * number(q, (b, step, s + j))
         logarithm = log(shifted + WEIGHTING_FLOOR)
         z = logarithm * gamma + load(outside, (n,))
         store(w_s, (b, step, head, n), shifted)
@@ -150,7 +150,7 @@ def location_forward(q, w_c, w_s, log_w_s, w, outside, ring, b, step, prev, now,
     softmax(w, b, now, head, slots, largest(top))
 
 
-@njit
+@stage
 def location_backward(q, dq, w_c, w_s, log_w_s, w, dw, dw_c, ring, b, step, prev, now, head, layout, num_slots):
     """From dw[b, head] to dg, ds, dgamma and dw_c; leaves the gradient of w_prev in dw[b, head].
 
@@ -159,7 +159,11 @@ def location_backward(q, dq, w_c, w_s, log_w_s, w, dw, dw_c, ring, b, step, prev
     dg = dw_g . (w_c - w_prev),  dw_c = g dw_g,  dw_prev = (1 - g) dw_g
     """
     slots, reach, last = w.shape[3], layout.shifts // 2, layout.shifts - 1
-    g, gamma, s = q[b, step, layout.g + head], q[b, step, layout.gamma + head], layout.s + head * layout.shifts
+    g, gamma, s = (
+        number(q, (b, step, layout.g + head)),
+        number(q, (b, step, layout.gamma + head)),
+        layout.s + head * layout.shifts,
+    )
     mean = spread(0.0)
     for n in range(0, slots, LANES):
         mean = mean + load(w, (b, now, head, n)) * load(dw, (b, head, n))
@@ -185,7 +189,7 @@ def location_backward(q, dq, w_c, w_s, log_w_s, w, dw, dw_c, ring, b, step, prev
     for n in range(0, slots, LANES):
         dw_g = spread(0.0)
         for j in range(layout.shifts):
-            dw_g = dw_g + load(ring, (n + j,)) * q[b, step, s + j]
+            dw_g = dw_g + load(ring, (n + j,)) * number(q, (b, step, s + j))
         gate = gate + dw_g * (load(w_c, (b, step, head, n)) - load(w, (b, prev, head, n)))
         store(dw_c, (n,), dw_g * g)
         store(dw, (b, head, n), dw_g * (ONE - g))

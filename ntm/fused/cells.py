@@ -5,18 +5,17 @@ backward pass dh[b] is the gradient of that, dz takes the gradient of the gates 
 at first, what reaches the previous h other than through the gates.
 """
 
-from numba import njit
-
+from ntm.fused.compiled import stage
 from ntm.fused.elementary import sigmoid, tanh
 from ntm.fused.simd import LANES, larger, load_first, spread, store_first, where_below
 
 LSTM, GRU, FEEDFORWARD = 0, 1, 2
 
 
-# -- LSTM: c = f c_prev + i g,  h = o tanh(c);  gates i, f, g, o as torch.nn.LSTMCell has them ----------------------------
+# -- LSTM: c = f c_prev + i g,  h = o tanh(c);  gates i, f, g, o as torch.nn.LSTMCell has them -------------------------
 
 
-@njit
+@stage
 def lstm_forward(z, c, h, layer, b, step, prev, now, size):
     for n in range(0, size, LANES):
         rest = size - n
@@ -33,7 +32,7 @@ def lstm_forward(z, c, h, layer, b, step, prev, now, size):
         store_first(h, (b, n), o * tanh(cell), rest)
 
 
-@njit
+@stage
 def lstm_backward(z, dz, c, dc, dh, layer, b, step, prev, now, size):
     for n in range(0, size, LANES):
         rest = size - n
@@ -51,11 +50,11 @@ def lstm_backward(z, dz, c, dc, dh, layer, b, step, prev, now, size):
         store_first(dc, (layer, b, n), dcell * f, rest)
 
 
-# -- GRU: n = tanh(n_x + r n_h),  h = (1 - u) n + u h_prev;  gates r, u, n_x, n_h as torch.nn.GRUCell has them -----------
+# -- GRU: n = tanh(n_x + r n_h),  h = (1 - u) n + u h_prev;  gates r, u, n_x, n_h as torch.nn.GRUCell has them --------
 #    n_x is what the input says and n_h what the previous h says; h_prev stands first in u[layer, b, step].
 
 
-@njit
+@stage
 def gru_forward(z, u, h, layer, b, step, size):
     for n in range(0, size, LANES):
         rest = size - n
@@ -68,7 +67,7 @@ def gru_forward(z, u, h, layer, b, step, size):
         store_first(h, (b, n), new + update * (load_first(u, at_r, rest) - new), rest)
 
 
-@njit
+@stage
 def gru_backward(z, dz, u, du, dh, layer, b, step, size):
     for n in range(0, size, LANES):
         rest = size - n
@@ -84,10 +83,10 @@ def gru_backward(z, dz, u, du, dh, layer, b, step, size):
         store_first(du, (layer, b, n), d * update, rest)
 
 
-# -- feedforward: h = relu(z).  What the hidden units pass through: change it here, and in `ntm.controllers.feedforward`.
+# -- feedforward: h = relu(z).  To change what the units pass through: here, and in `ntm.controllers.feedforward`.
 
 
-@njit
+@stage
 def feedforward_forward(z, h, layer, b, step, size):
     for n in range(0, size, LANES):
         y = larger(load_first(z, (layer, b, step, n), size - n), spread(0.0))
@@ -95,7 +94,7 @@ def feedforward_forward(z, h, layer, b, step, size):
         store_first(h, (b, n), y, size - n)
 
 
-@njit
+@stage
 def feedforward_backward(z, dz, dh, layer, b, step, size):
     for n in range(0, size, LANES):
         y = load_first(z, (layer, b, step, n), size - n)

@@ -4,8 +4,7 @@ The library's exp takes a number at a time, 30 times as long. These cut the argu
 low degree is exact to rounding (the coefficients are those of the Cephes library), and put the rest into the exponent.
 """
 
-from numba import njit
-
+from ntm.fused.compiled import stage
 from ntm.fused.simd import (
     exponent,
     larger,
@@ -21,7 +20,7 @@ from ntm.fused.simd import (
 SMALLEST, LARGEST = -87.0, 88.0  # beyond these exp leaves the normal numbers of float32
 
 
-@njit
+@stage
 def exp(x):
     """e^x; exactly 0 below -87, and as if at 88 above."""
     inside = smaller(larger(x, spread(SMALLEST)), spread(LARGEST))
@@ -32,7 +31,7 @@ def exp(x):
     return where_below(x, spread(SMALLEST), spread(0.0), y)
 
 
-@njit
+@stage
 def log(x):
     """The natural logarithm of a positive, normal x."""
     n, f = exponent(x), mantissa(x) - 1.0
@@ -43,12 +42,12 @@ def log(x):
     return f + y + n * 0.693359375
 
 
-@njit
+@stage
 def sigmoid(x):
     return 1.0 / (1.0 + exp(0.0 - x))
 
 
-@njit
+@stage
 def tanh(x):
     """Near 0 from its odd polynomial: there 1 - 2 / (e^2x + 1) would lose all digits."""
     z = x * x
@@ -60,7 +59,7 @@ def tanh(x):
     return where_below(magnitude(x), spread(0.625), near, far)
 
 
-@njit
+@stage
 def softplus(x):
     """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|); what the sum 1 + e loses to rounding is added back."""
     e = exp(0.0 - magnitude(x))

@@ -1,23 +1,36 @@
 """The fused episode as one torch function: parameters in, logits out, gradients back."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ntm.controllers.feedforward import FeedforwardController
 from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
+from ntm.fused.arena import Arena
 from ntm.fused.cells import FEEDFORWARD, GRU, LSTM
-from ntm.fused.episode import Gradients, Sizes, Tape, Weights, episode_backward, episode_forward
+from ntm.fused.episode import (
+    BLOCK,
+    EVERY,
+    Gradients,
+    Sizes,
+    Tape,
+    Weights,
+    episode_backward,
+    episode_forward,
+    weight_gradient,
+)
 from ntm.fused.interface import Layout
-from ntm.fused.products import ROWS
 from ntm.fused.simd import LANES
+
+FIRST_STATE = 7  # of the arguments of `Episode.forward`
+PARTS = 16  # of the rows of a weight gradient, shared between threads
 
 CELLS = {LSTMController: LSTM, GRUController: GRU, FeedforwardController: FEEDFORWARD}
 
@@ -25,14 +38,14 @@ CELLS = {LSTMController: LSTM, GRUController: GRU, FeedforwardController: FEEDFO
 def run(machine: Any, inputs: Tensor) -> Tensor:
     """Logits of every step of every sequence, as `Machine.forward` gives them."""
     controller, memory = machine.controller, machine.memory
-    layers, states = operands(controller, inputs.shape[2])
+    layers, states = layer_parameters(controller), [initial() for initial in getattr(controller, "state_0", ())]
     w_0 = torch.cat([memory.w_write_0(), memory.w_read_0()])
     if not memory.heads.by_location:
         w_0 = w_0.detach()  # nobody looks at where a head was
-    tensors = [machine.interface.weight, machine.interface.bias, memory.M_0(), w_0, memory.r_0(), *layers, *states]
+    ends = [machine.interface.weight, machine.interface.bias, machine.output.weight, machine.output.bias]
+    tensors = [*ends, memory.M_0(), w_0, memory.r_0(), *layers, *states]
     keep = torch.is_grad_enabled() and (inputs.requires_grad or any(tensor.requires_grad for tensor in tensors))
-    hr = Episode.apply(sizes(machine, inputs), keep, inputs, *tensors)
-    return F.linear(hr, machine.output.weight, machine.output.bias)
+    return Episode.apply(sizes(machine, inputs), keep, inputs, *tensors)
 
 
 def sizes(machine: Any, inputs: Tensor) -> Sizes:
@@ -68,69 +81,94 @@ def sizes(machine: Any, inputs: Tensor) -> Sizes:
     )
 
 
-def operands(controller: Any, inputs: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Every layer as one weight and one bias for its operand, (own h before, reads before, input); and the states."""
-
-    def reads_first(weight: Tensor, layer: int) -> list[Tensor]:
-        return [weight[:, inputs:], weight[:, :inputs]] if layer == 0 else [weight]
-
-    layers: list[Tensor] = []
+def layer_parameters(controller: Any) -> list[Tensor]:
+    """All layers' in turn: weight and bias of a feedforward layer, those of input and of own h of a recurrent one."""
     if isinstance(controller, FeedforwardController):
-        for layer, linear in enumerate(controller.layers):
-            layers += [torch.cat(reads_first(linear.weight, layer), 1), linear.bias]
-        return layers, []
-    for layer, cell in enumerate(controller.cells):
-        w_h, w_x, b_h, b_x = cell.weight_hh, cell.weight_ih, cell.bias_hh, cell.bias_ih
-        if isinstance(controller, GRUController):
-            # The new content sees its input and its own past apart: two blocks of rows, each blind to the other.
-            size = cell.hidden_size
-            w_h = torch.cat([w_h[: 2 * size], torch.zeros_like(w_h[2 * size :]), w_h[2 * size :]])
-            w_x = torch.cat([w_x, torch.zeros_like(w_x[2 * size :])])
-            bias = torch.cat([b_x[: 2 * size] + b_h[: 2 * size], b_x[2 * size :], b_h[2 * size :]])
-        else:
-            bias = b_h + b_x
-        layers += [torch.cat([w_h, *reads_first(w_x, layer)], 1), bias]
-    return layers, [initial() for initial in controller.state_0]
+        return [p for layer in controller.layers for p in (layer.weight, layer.bias)]
+    return [p for cell in controller.cells for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)]
+
+
+def join(cell: int, inputs: int, parameters: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """One layer as one weight and one bias for its operand: own h before, reads before, input.
+
+    `inputs` is how many columns of the weight, the first, belong to the machine's input: none above layer 0.
+    """
+    w_x = parameters[0]
+    w_x = np.concatenate([w_x[:, inputs:], w_x[:, :inputs]], 1)
+    if cell == FEEDFORWARD:
+        return w_x, parameters[1]
+    _, w_h, b_x, b_h = parameters
+    if cell == LSTM:
+        return np.concatenate([w_h, w_x], 1), b_x + b_h
+    # A GRU's new content sees its input and its own past apart: two blocks of rows, each blind to the other.
+    new = 2 * w_h.shape[1]
+    w_h = np.concatenate([w_h[:new], np.zeros_like(w_h[new:]), w_h[new:]])
+    w_x = np.concatenate([w_x, np.zeros_like(w_x[new:])])
+    return np.concatenate([w_h, w_x], 1), np.concatenate([b_x[:new] + b_h[:new], b_x[new:], b_h[new:]])
+
+
+def part(cell: int, inputs: int, own: int, dw: np.ndarray, db: np.ndarray) -> list[np.ndarray]:
+    """The gradients of one layer's parameters from those of its joint weight and bias: `join` undone."""
+    end = dw.shape[1] - inputs
+    dw_x = np.concatenate([dw[:, end:], dw[:, own:end]], 1)
+    if cell == FEEDFORWARD:
+        return [dw_x, db]
+    if cell == LSTM:
+        return [dw_x, dw[:, :own].copy(), db, db.copy()]
+    new, rows = 2 * own, 3 * own
+    dw_h, db_h = (np.concatenate([d[:new], d[rows:]]) for d in (dw[:, :own], db))
+    return [dw_x[:rows], dw_h, db[:rows], db_h]
 
 
 def whole_vectors(size: int) -> int:
     return -(-size // LANES) * LANES
 
 
-def empty(*shape: int) -> np.ndarray:
-    return np.empty(shape, np.float32)
-
-
-def zeros(*shape: int) -> np.ndarray:
-    return np.zeros(shape, np.float32)
+def into_tiles(M: np.ndarray) -> np.ndarray:
+    """[slots width] to [tiles width LANES], the last tile filled up with zeros."""
+    slots, width = M.shape
+    padded = np.zeros((whole_vectors(slots), width), np.float32)
+    padded[:slots] = M
+    return padded.reshape(-1, LANES, width).transpose(0, 2, 1)
 
 
 class Episode(torch.autograd.Function):
-    """hr, what the output layer sees at every step, from the inputs, the parameters and the initial states."""
+    """Logits from the inputs, the parameters and the initial states."""
 
     @staticmethod
     def forward(ctx: Any, sizes: Sizes, keep: bool, inputs: Tensor, *tensors: Tensor) -> Tensor:
         batch, time, _ = inputs.shape
-        w_p, b_p, M_0, w_0, r_0, *rest = (tensor.detach().numpy() for tensor in tensors)
+        arena = Arena()
+        empty, zeros = arena.empty, arena.zeros
+        w_p, b_p, w_y, b_y, M_0, w_0, r_0, *rest = (tensor.detach().numpy() for tensor in tensors)
         recurrent = {LSTM: 2, GRU: 1, FEEDFORWARD: 0}[sizes.cell]  # states of a layer
-        num_layers = len(rest) // (2 + recurrent)
-        layers, states = rest[: 2 * num_layers], rest[2 * num_layers :]
+        each = 2 if sizes.cell == FEEDFORWARD else 4  # parameters of a layer
+        num_layers = len(rest) // (each + recurrent)
+        states = rest[each * num_layers :]
+        layers = [
+            join(sizes.cell, sizes.inputs if layer == 0 else 0, rest[each * layer : each * (layer + 1)])
+            for layer in range(num_layers)
+        ]
 
-        (gates, operand), (reads, hidden) = layers[0].shape, (sizes.reads, sizes.hidden)
-        operand = max(weight.shape[1] for weight in layers[::2])
+        reads, hidden, gates = sizes.reads, sizes.hidden, len(layers[0][1])
+        operand = max(weight.shape[1] for weight, _ in layers)
         slots, width, heads = whole_vectors(sizes.slots), sizes.layout.width, sizes.layout.heads
         packed = Weights(
             layers=zeros(num_layers, operand, whole_vectors(gates)),
             bias=zeros(num_layers, whole_vectors(gates)),
             interface=zeros(hidden, whole_vectors(sizes.layout.size)),
             interface_bias=zeros(whole_vectors(sizes.layout.size)),
+            output=zeros(hidden + reads, whole_vectors(len(b_y))),
+            output_bias=zeros(whole_vectors(len(b_y))),
             outside=zeros(slots),
         )
-        for layer, (weight, bias) in enumerate(zip(layers[::2], layers[1::2], strict=True)):
+        for layer, (weight, bias) in enumerate(layers):
             packed.layers[layer, : weight.shape[1], :gates] = weight.T
             packed.bias[layer, :gates] = bias
         packed.interface[:, : sizes.layout.size] = w_p.T
         packed.interface_bias[: sizes.layout.size] = b_p
+        packed.output[:, : len(b_y)] = w_y.T
+        packed.output_bias[: len(b_y)] = b_y
         packed.outside[sizes.slots :] = -1e30
 
         steps, versions = (time, time + 1) if keep else (1, 2)
@@ -139,19 +177,17 @@ class Episode(torch.autograd.Function):
             u=empty(num_layers, batch, steps, whole_vectors(operand)),
             z=empty(num_layers, batch, steps, whole_vectors(gates)),
             c=empty(num_layers, batch, versions, cells),
-            hr=empty(batch, time, hidden + reads),
+            hr=empty(batch, time, whole_vectors(hidden + reads)),
             p=empty(batch, steps, whole_vectors(sizes.layout.size)),
             q=empty(batch, steps, whole_vectors(sizes.layout.size)),
-            M=empty(batch, versions, width, slots),
-            scale=empty(batch, versions, slots),
+            M=empty(batch, -(-time // EVERY) if keep else 1, slots // LANES, width, LANES),
             K=empty(batch, steps, heads, slots),
             w_c=empty(batch, steps, heads, slots),
             w_s=empty(batch, steps, heads, slots),
             log_w_s=empty(batch, steps, heads, slots),
             w=empty(batch, versions, heads, slots),
         )
-        tape.M[:, 0, :, : sizes.slots] = M_0.T
-        tape.M[:, 0, :, sizes.slots :] = 0
+        tape.M[:, 0] = into_tiles(M_0)
         tape.w[:, 0, :, : sizes.slots] = w_0
         tape.w[:, 0, :, sizes.slots :] = 0
         tape.u[0, :, 0, sizes.own : sizes.own + reads] = r_0.reshape(-1)
@@ -163,33 +199,47 @@ class Episode(torch.autograd.Function):
 
         x = np.ascontiguousarray(inputs.detach().numpy())
         h = empty(batch, whole_vectors(hidden))
-        share_batch(batch, lambda first, last: episode_forward(first, last, x, tape, packed, sizes, h))
+        outputs = empty(batch, time, whole_vectors(len(b_y)))
+
+        def forward(first: int, last: int) -> None:
+            scratch = Arena()
+            M = scratch.empty(BLOCK, 1, *tape.M.shape[2:])
+            scale = scratch.empty(BLOCK, 1, slots)
+            ring = scratch.zeros(slots + sizes.layout.shifts + LANES)
+            episode_forward(first, last, x, outputs, tape, packed, sizes, h, M, scale, ring)
+
+        share_batch(batch, forward)
 
         if keep:
-            ctx.sizes, ctx.tape, ctx.outside = sizes, tape, packed.outside
-            ctx.num_layers, ctx.recurrent = num_layers, recurrent
+            ctx.sizes, ctx.tape, ctx.outside, ctx.arena = sizes, tape, packed.outside, arena
+            ctx.weights, ctx.recurrent = [weight for weight, _ in layers], recurrent
             ctx.save_for_backward(*tensors)
-        return torch.from_numpy(tape.hr)
+        return torch.from_numpy(outputs[:, :, : len(b_y)].copy())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_hr: Tensor) -> tuple[Tensor | None, ...]:
-        sizes, tape, num_layers, recurrent = ctx.sizes, ctx.tape, ctx.num_layers, ctx.recurrent
-        w_p, _, M_0, _, r_0, *rest = (tensor.detach() for tensor in ctx.saved_tensors)
-        weights, hidden, reads = rest[: 2 * num_layers : 2], sizes.hidden, sizes.reads
+    def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        sizes, tape, weights, recurrent = ctx.sizes, ctx.tape, ctx.weights, ctx.recurrent
+        w_p, _, w_y, _, _, _, r_0, *_ = (tensor.detach() for tensor in ctx.saved_tensors)
+        num_layers, hidden, reads = len(weights), sizes.hidden, sizes.reads
         gates = weights[0].shape[0]
         need_x = ctx.needs_input_grad[2]
+        arena = Arena()
+        empty, zeros = arena.empty, arena.zeros
         _, batch, time, operand = tape.u.shape
         packed = Weights(
             layers=zeros(num_layers, gates, operand),
             bias=zeros(1, 1),
             interface=zeros(sizes.layout.size, whole_vectors(hidden)),
             interface_bias=zeros(1),
+            output=zeros(len(w_y), whole_vectors(hidden + reads)),
+            output_bias=zeros(1),
             outside=ctx.outside,
         )
         for layer, weight in enumerate(weights):
-            packed.layers[layer, :, : weight.shape[1]] = weight.numpy()
+            packed.layers[layer, :, : weight.shape[1]] = weight
         packed.interface[:, :hidden] = w_p.numpy()
+        packed.output[:, : hidden + reads] = w_y.numpy()
 
         gradients = Gradients(
             u=zeros(num_layers, batch, operand),
@@ -198,39 +248,67 @@ class Episode(torch.autograd.Function):
             w=zeros(*tape.w[:, 0].shape),
             z=empty(*tape.z.shape),
             p=empty(*tape.p.shape),
-            x=empty(batch, time, sizes.inputs) if need_x else empty(0, 0, 0),
+            x=np.empty((batch, time, sizes.inputs) if need_x else (0, 0, 0), np.float32),
+            hr=empty(*tape.hr.shape),
             h=empty(batch, whole_vectors(hidden)),
             r=empty(batch, reads),
         )
-        d_hr_array = np.ascontiguousarray(d_hr.numpy())
-        share_batch(
-            batch,
-            lambda first, last: episode_backward(first, last, d_hr_array, tape, gradients, packed, sizes, need_x),
-        )
+        d_y = np.ascontiguousarray(d_outputs.numpy())
 
-        d = Gradients(*(torch.from_numpy(array) for array in gradients))
-        d_layers: list[Tensor | None] = []
-        for layer, weight in enumerate(weights):
-            d_z = d.z[layer].view(batch * time, -1)[:, :gates]
-            u = torch.from_numpy(tape.u[layer]).view(batch * time, -1)[:, : weight.shape[1]]
-            d_layers += [d_z.T @ u, d_z.sum(0)]
+        def backward(first: int, last: int) -> None:
+            slots = tape.w.shape[3]
+            scratch = Arena()
+            M = scratch.empty(BLOCK, EVERY + 1, *tape.M.shape[2:])
+            scale = scratch.empty(BLOCK, EVERY + 1, slots)
+            ring = scratch.zeros(slots + sizes.layout.shifts + LANES)
+            dw_c, spare = scratch.empty(slots), scratch.empty(slots)
+            episode_backward(first, last, d_y, tape, gradients, packed, sizes, need_x, M, scale, ring, dw_c, spare)
+
+        share_batch(batch, backward)
+
+        def every_step(array: np.ndarray) -> np.ndarray:
+            return array.reshape(batch * time, -1)
+
+        hr = every_step(tape.hr)
+        products = [
+            (every_step(gradients.p), hr, w_p.shape),
+            (every_step(d_y), hr, w_y.shape),
+            *((every_step(dz), every_step(u), w.shape) for dz, u, w in zip(gradients.z, tape.u, weights, strict=True)),
+        ]
+        sums = [(empty(rows, whole_vectors(columns)), np.empty(rows, np.float32)) for *_, (rows, columns) in products]
+
+        def multiply(first: int, last: int) -> None:
+            for (d_z, u, (rows, _)), (d_weight, d_bias) in zip(products, sums, strict=True):
+                start, stop = (rows if part == PARTS else part * (rows // PARTS) for part in (first, last))
+                weight_gradient(start, stop, d_z, u, d_weight, d_bias)
+
+        share_batch(PARTS, multiply)
+        found = [(dw[:, :columns], db) for (*_, (_, columns)), (dw, db) in zip(products, sums, strict=True)]
+        d_ends = [torch.from_numpy(d) for dw, db in found[:2] for d in (dw.copy(), db)]
+        d_layers = [
+            torch.from_numpy(d)
+            for layer, (dw, db) in enumerate(found[2:])
+            for d in part(sizes.cell, sizes.inputs if layer == 0 else 0, sizes.own, dw, db)
+        ]
+        # Summed by numpy, which starts no threads: torch's would wait for a core that somebody else has.
+        needed = ctx.needs_input_grad[FIRST_STATE:]
+        d_M = gradients.M.sum(0).transpose(0, 2, 1).reshape(-1, sizes.layout.width) if needed[0] else None
+        d_w = gradients.w.sum(0) if needed[1] else None
+        d_u = gradients.u.sum(1)
         d_states: list[Tensor | None] = []
         for layer in range(num_layers):
             if recurrent:
-                d_states.append(d.u[layer, :, :hidden].sum(0))
+                d_states.append(torch.from_numpy(d_u[layer, :hidden]))
             if recurrent == 2:
-                d_states.append(d.c[layer].sum(0))
-        d_p = d.p.view(batch * time, -1)[:, : sizes.layout.size]
-        h = torch.from_numpy(tape.hr).view(batch * time, -1)[:, :hidden]
+                d_states.append(torch.from_numpy(gradients.c[layer].sum(0)))
         return (
             None,
             None,
-            d.x if need_x else None,
-            d_p.T @ h,
-            d_p.sum(0),
-            d.M[:, :, : sizes.slots].sum(0).T,
-            d.w[:, :, : sizes.slots].sum(0),
-            d.u[0, :, sizes.own : sizes.own + reads].sum(0).view_as(r_0),
+            torch.from_numpy(gradients.x) if need_x else None,
+            *d_ends,
+            None if d_M is None else torch.from_numpy(d_M[: sizes.slots]),
+            None if d_w is None else torch.from_numpy(d_w[:, : sizes.slots]),
+            torch.from_numpy(d_u[0, sizes.own : sizes.own + reads]).view_as(r_0),
             *d_layers,
             *d_states,
         )
@@ -239,17 +317,17 @@ class Episode(torch.autograd.Function):
 threads: dict[int, ThreadPoolExecutor] = {}
 
 
-def share_batch(batch: int, work: Any) -> None:
+def share_batch(batch: int, work: Callable[[int, int], None]) -> None:
     """Run work(first, last) over the batch, in as many threads as torch uses.
 
-    Shares begin at multiples of `ROWS`, so a sequence meets the same sums in the same order on any number of threads.
+    No sum runs over sequences and a tile's shape changes no sum, so the shares change no bit of the result.
     """
-    blocks = -(-batch // ROWS)
-    shares = max(1, min(torch.get_num_threads(), blocks))
-    ends = [min(batch, ROWS * (blocks * i // shares)) for i in range(shares + 1)]
+    shares = min(torch.get_num_threads(), batch)
     if shares == 1:
         work(0, batch)
         return
+    unit = 4 if batch >= 4 * shares else 1  # matrix products like multiples of four sequences
+    ends = [unit * round(batch * i / shares / unit) for i in range(shares)] + [batch]
     pid = os.getpid()
     if pid not in threads:  # a forked child inherits the pool but not its threads
         threads.clear()

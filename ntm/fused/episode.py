@@ -7,7 +7,6 @@ and touches no others', so that threads share a batch by its rows.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ntm.fused.access import measure, read_backward, read_forward, write_backward, write_forward
@@ -22,9 +21,14 @@ from ntm.fused.cells import (
     lstm_backward,
     lstm_forward,
 )
+from ntm.fused.compiled import kernel, stage
 from ntm.fused.interface import Layout, squash_backward, squash_forward
 from ntm.fused.products import multiply_add
-from ntm.fused.simd import LANES, address
+from ntm.fused.simd import LANES, address, flush_denormals, load_first, restore_denormals, spread, store_first
+
+EVERY = 8  # steps from one memory on the tape to the next; those between are written again in the backward pass
+BLOCK = 8  # sequences that go through a step together
+CHUNK = 128  # rows of a sum over all steps that stay in cache while it runs over them
 
 Array = NDArray[np.float32]
 
@@ -43,12 +47,14 @@ class Sizes(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Parameters with their columns filled up to whole vectors; layer 0 is the widest, the others fill up their rows."""
+    """Parameters with columns filled up to whole vectors, and layers to the size of the widest."""
 
     layers: Array  # [layers, operand, gates] forward, [layers, gates, operand] backward
     bias: Array  # [layers, gates]
     interface: Array  # [hidden, interface] forward, [interface, hidden] backward
     interface_bias: Array  # [interface]
+    output: Array  # [hidden + reads, output] forward, [output, hidden + reads] backward
+    output_bias: Array  # [output]
     outside: Array  # [slots]
 
 
@@ -61,8 +67,7 @@ class Tape(NamedTuple):
     hr: Array  # [batch, time, hidden + reads] what the machine's output layer sees
     p: Array  # [batch, time, interface] before squashing
     q: Array  # [batch, time, interface] squashed
-    M: Array  # [batch, 1 + time, width, slots]
-    scale: Array  # [batch, 1 + time, slots] one over the norms of M
+    M: Array  # [batch, time / EVERY, tiles, width, LANES] as found by every EVERY-th step
     K: Array  # [batch, time, heads, slots] similarity
     w_c: Array  # [batch, time, heads, slots]
     w_s: Array  # [batch, time, heads, slots] shifted
@@ -75,40 +80,67 @@ class Gradients(NamedTuple):
 
     u: Array  # [layers, batch, operand]
     c: Array  # [layers, batch, hidden]
-    M: Array  # [batch, width, slots]
+    M: Array  # [batch, tiles, width, LANES]
     w: Array  # [batch, heads, slots]
     z: Array  # [layers, batch, time, gates] before squashing, of every step
     p: Array  # [batch, time, interface] before squashing, of every step
     x: Array  # [batch, time, inputs]
+    hr: Array  # [batch, time, hidden + reads]
     h: Array  # [batch, hidden]
     r: Array  # [batch, reads]
 
 
-@njit(nogil=True, cache=True)
-def episode_forward(first, last, inputs, tape, weights, sizes, h):
+@kernel
+def episode_forward(first, last, inputs, outputs, tape, weights, sizes, h, M, scale, ring):
     """Run sequences `first` to `last`. A tape of full length is kept whole; a short one is a ring written over."""
-    layout, size = sizes.layout, sizes.hidden
-    steps, states, time = tape.q.shape[1], tape.M.shape[1], inputs.shape[1]
-    ring = np.zeros(tape.w.shape[3] + layout.shifts + LANES, np.float32)
+    denormals = flush_denormals()
+    for start in range(first, last, BLOCK):
+        block_forward(start, min(start + BLOCK, last), inputs, tape, weights, sizes, h, M, scale, ring)
     for b in range(first, last):
-        measure(tape.M, tape.scale, b, 0)
+        for t in range(inputs.shape[1]):
+            outputs[b, t] = weights.output_bias
+        multiply_add(
+            address(outputs, (b, 0, 0)),
+            outputs.shape[2],
+            address(tape.hr, (b, 0, 0)),
+            tape.hr.shape[2],
+            1,
+            address(weights.output, (0, 0)),
+            weights.output.shape[1],
+            inputs.shape[1],
+            sizes.hidden + sizes.reads,
+            outputs.shape[2],
+        )
+    restore_denormals(denormals)
+
+
+@stage
+def block_forward(first, last, inputs, tape, weights, sizes, h, M, scale, ring):
+    steps, states, time = tape.q.shape[1], tape.w.shape[1], inputs.shape[1]
+    x = sizes.own + sizes.reads
+    for b in range(first, last):
+        M[b - first, 0] = tape.M[b, 0]
+        measure(M, scale, b - first, 0)
     for t in range(time):
         step, following, prev, now = t % steps, (t + 1) % steps, t % states, (t + 1) % states
         if t + 1 == time:
             following = -1
         for b in range(first, last):
-            tape.u[0, b, step, sizes.own + sizes.reads : sizes.own + sizes.reads + sizes.inputs] = inputs[b, t]
+            for i in range(sizes.inputs):
+                tape.u[0, b, step, x + i] = inputs[b, t, i]
         controller_forward(first, last, t, step, following, prev, now, tape, weights, sizes, h)
-        product_forward(first, last, t, step, tape, weights, size)
+        interface_forward(first, last, t, step, tape, weights, sizes.hidden)
         for b in range(first, last):
-            squash_forward(tape.p, tape.q, b, step, layout)
-            memory_forward(b, t, step, prev, now, tape, weights.outside, ring, sizes)
+            squash_forward(tape.p, tape.q, b, step, sizes.layout)
+            if steps == time and t % EVERY == 0:
+                tape.M[b, t // EVERY] = M[b - first, 0]
+            memory_forward(b, b - first, t, step, prev, now, tape, weights.outside, M, scale, ring, sizes)
             if following >= 0:
                 for i in range(sizes.reads):
-                    tape.u[0, b, following, sizes.own + i] = tape.hr[b, t, size + i]
+                    tape.u[0, b, following, sizes.own + i] = tape.hr[b, t, sizes.hidden + i]
 
 
-@njit
+@stage
 def controller_forward(first, last, t, step, following, prev, now, tape, weights, sizes, h):
     u, z, size = tape.u, tape.z, sizes.hidden
     layers = u.shape[0]
@@ -143,13 +175,13 @@ def controller_forward(first, last, t, step, following, prev, now, tape, weights
                     tape.hr[b, t, n] = h[b, n]
 
 
-@njit
+@stage
 def operand_size(layer, sizes):
     return sizes.own + (sizes.reads + sizes.inputs if layer == 0 else sizes.hidden)
 
 
-@njit
-def product_forward(first, last, t, step, tape, weights, size):
+@stage
+def interface_forward(first, last, t, step, tape, weights, size):
     p, hr = tape.p, tape.hr
     for b in range(first, last):
         p[b, step] = weights.interface_bias
@@ -167,47 +199,79 @@ def product_forward(first, last, t, step, tape, weights, size):
     )
 
 
-@njit
-def memory_forward(b, t, step, prev, now, tape, outside, ring, sizes):
+@stage
+def memory_forward(b, lane, t, step, prev, now, tape, outside, M, scale, ring, sizes):
+    """One step of the memory, which is overwritten."""
     layout = sizes.layout
-    writes, heads, width = layout.write_heads, layout.heads, layout.width
-    address_forward(b, step, prev, prev, now, 0, writes, tape, outside, ring, sizes)
-    write_forward(tape.q, tape.M, tape.scale, tape.w, b, step, prev, now, layout)
-    at = now if sizes.write_then_read else prev
-    address_forward(b, step, at, prev, now, writes, heads, tape, outside, ring, sizes)
+    writes, heads = layout.write_heads, layout.heads
+    if sizes.write_then_read:
+        address_forward(b, lane, step, prev, now, 0, writes, tape, outside, M, scale, ring, sizes)
+        write_forward(tape.q, M, scale, tape.w, b, lane, step, now, 0, 0, layout)
+        address_forward(b, lane, step, prev, now, writes, heads, tape, outside, M, scale, ring, sizes)
+    else:
+        address_forward(b, lane, step, prev, now, 0, heads, tape, outside, M, scale, ring, sizes)
     for head in range(writes, heads):
-        start = sizes.hidden + (head - writes) * width
-        read_forward(tape.M, tape.w, tape.hr, b, t, at, now, head, start)
+        read_forward(M, tape.w, tape.hr, b, lane, t, 0, now, head, sizes.hidden + (head - writes) * layout.width)
+    if not sizes.write_then_read:
+        write_forward(tape.q, M, scale, tape.w, b, lane, step, now, 0, 0, layout)
 
 
-@njit
-def address_forward(b, step, at, prev, now, start, stop, tape, outside, ring, sizes):
-    layout, q, M, w, w_c = sizes.layout, tape.q, tape.M, tape.w, tape.w_c
+@stage
+def address_forward(b, lane, step, prev, now, start, stop, tape, outside, M, scale, ring, sizes):
+    layout, q, w, w_c = sizes.layout, tape.q, tape.w, tape.w_c
     for head in range(start, stop):
         if layout.by_location:
-            content_forward(q, M, tape.scale, outside, tape.K, w_c, b, step, at, step, head, layout)
+            content_forward(q, M, scale, outside, tape.K, w_c, b, lane, step, 0, step, head, layout)
             location_forward(
                 q, w_c, tape.w_s, tape.log_w_s, w, outside, ring, b, step, prev, now, head, layout, sizes.slots
             )
         else:
-            content_forward(q, M, tape.scale, outside, tape.K, w, b, step, at, now, head, layout)
+            content_forward(q, M, scale, outside, tape.K, w, b, lane, step, 0, now, head, layout)
 
 
-@njit(nogil=True, cache=True)
-def episode_backward(first, last, dhr, tape, gradients, weights, sizes, need_x):
-    """Run sequences `first` to `last` backwards. `dhr` is the gradient of `tape.hr`."""
+@kernel
+def episode_backward(first, last, d_outputs, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch):
+    """Run sequences `first` to `last` backwards."""
+    dhr = gradients.hr
+    denormals = flush_denormals()
+    for b in range(first, last):
+        dhr[b] = 0
+        multiply_add(
+            address(dhr, (b, 0, 0)),
+            dhr.shape[2],
+            address(d_outputs, (b, 0, 0)),
+            d_outputs.shape[2],
+            1,
+            address(weights.output, (0, 0)),
+            weights.output.shape[1],
+            dhr.shape[1],
+            d_outputs.shape[2],
+            sizes.hidden + sizes.reads,
+        )
+    for start in range(first, last, BLOCK):
+        stop = min(start + BLOCK, last)
+        block_backward(start, stop, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch)
+    restore_denormals(denormals)
+
+
+@stage
+def block_backward(first, last, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch):
     layout, size = sizes.layout, sizes.hidden
     du, dp, dh, dr = gradients.u, gradients.p, gradients.h, gradients.r
-    top = du.shape[0] - 1
-    slots = tape.w.shape[3]
-    ring = np.zeros(slots + layout.shifts + LANES, np.float32)
-    dw_c, scratch = np.zeros(slots, np.float32), np.zeros(slots, np.float32)
-    for t in range(dhr.shape[1] - 1, -1, -1):
+    time = dhr.shape[1]
+    for t in range(time - 1, -1, -1):
+        at = t % EVERY
         for b in range(first, last):
+            lane = b - first
+            if t + 1 == time or at + 1 == EVERY:
+                M[lane, 0] = tape.M[b, t // EVERY]
+                measure(M, scale, lane, 0)
+                for j in range(at + 1):
+                    step = t - at + j
+                    write_forward(tape.q, M, scale, tape.w, b, lane, step, step + 1, j, j + 1, layout)
             for i in range(sizes.reads):
                 dr[b, i] = dhr[b, t, size + i] + du[0, b, sizes.own + i]
-            dp[b, t] = 0
-            memory_backward(b, t, tape, gradients, ring, dw_c, scratch, sizes)
+            memory_backward(b, lane, t, at, tape, gradients, M, scale, ring, dw_c, scratch, sizes)
             squash_backward(tape.p, tape.q, dp, b, t, layout)
             for n in range(size):
                 dh[b, n] = dhr[b, t, n]
@@ -223,7 +287,7 @@ def episode_backward(first, last, dhr, tape, gradients, weights, sizes, need_x):
             layout.size,
             size,
         )
-        for layer in range(top, -1, -1):
+        for layer in range(du.shape[0] - 1, -1, -1):
             controller_backward(first, last, t, layer, tape, gradients, weights, sizes, need_x)
         if need_x:
             for b in range(first, last):
@@ -231,7 +295,7 @@ def episode_backward(first, last, dhr, tape, gradients, weights, sizes, need_x):
                     gradients.x[b, t, i] = du[0, b, sizes.own + sizes.reads + i]
 
 
-@njit
+@stage
 def controller_backward(first, last, t, layer, tape, gradients, weights, sizes, need_x):
     z, dz, du, dh, size = tape.z, gradients.z, gradients.u, gradients.h, sizes.hidden
     for b in range(first, last):
@@ -265,32 +329,63 @@ def controller_backward(first, last, t, layer, tape, gradients, weights, sizes, 
     )
 
 
-@njit
-def memory_backward(b, t, tape, gradients, ring, dw_c, scratch, sizes):
-    layout, M, w, dM, dw = sizes.layout, tape.M, tape.w, gradients.M, gradients.w
+@stage
+def memory_backward(b, lane, t, found, tape, gradients, M, scale, ring, dw_c, scratch, sizes):
+    """One step of the memory that it found in M[lane, found] and left in the next."""
+    layout, w, dM, dw, dq = sizes.layout, tape.w, gradients.M, gradients.w, gradients.p
     writes, heads, width = layout.write_heads, layout.heads, layout.width
-    at = t + 1 if sizes.write_then_read else t
+    at = found + 1 if sizes.write_then_read else found
     if not sizes.write_then_read:
-        write_backward(tape.q, gradients.p, M, dM, w, dw, b, t, t, t + 1, layout)
+        write_backward(tape.q, dq, M, dM, w, dw, b, lane, t, t + 1, found, layout)
     for head in range(writes, heads):
-        read_backward(M, dM, w, dw, gradients.r, b, at, t + 1, head, (head - writes) * width)
-    address_backward(b, t, at, writes, heads, tape, gradients, ring, dw_c, scratch, sizes)
+        read_backward(M, dM, w, dw, gradients.r, b, lane, at, t + 1, head, (head - writes) * width)
+    address_backward(b, lane, t, at, writes, heads, tape, gradients, M, scale, ring, dw_c, scratch, sizes)
     if sizes.write_then_read:
-        write_backward(tape.q, gradients.p, M, dM, w, dw, b, t, t, t + 1, layout)
-    address_backward(b, t, t, 0, writes, tape, gradients, ring, dw_c, scratch, sizes)
+        write_backward(tape.q, dq, M, dM, w, dw, b, lane, t, t + 1, found, layout)
+    address_backward(b, lane, t, found, 0, writes, tape, gradients, M, scale, ring, dw_c, scratch, sizes)
 
 
-@njit
-def address_backward(b, t, at, start, stop, tape, gradients, ring, dw_c, scratch, sizes):
-    layout, q, dq, M, dM, w, dw = sizes.layout, tape.q, gradients.p, tape.M, gradients.M, tape.w, gradients.w
+@stage
+def address_backward(b, lane, t, at, start, stop, tape, gradients, M, scale, ring, dw_c, scratch, sizes):
+    layout, q, dq, dM, w, dw = sizes.layout, tape.q, gradients.p, gradients.M, tape.w, gradients.w
+    K, w_c = tape.K, tape.w_c
     for head in range(start, stop):
         if layout.by_location:
             location_backward(
-                q, dq, tape.w_c, tape.w_s, tape.log_w_s, w, dw, dw_c, ring, b, t, t, t + 1, head, layout, sizes.slots
+                q, dq, w_c, tape.w_s, tape.log_w_s, w, dw, dw_c, ring, b, t, t, t + 1, head, layout, sizes.slots
             )
-            content_backward(q, dq, M, dM, tape.scale, tape.K, tape.w_c, dw_c, scratch, b, t, at, t, head, layout)
+            content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, lane, t, at, t, head, layout)
         else:
             for n in range(dw.shape[2]):
                 dw_c[n] = dw[b, head, n]
                 dw[b, head, n] = 0
-            content_backward(q, dq, M, dM, tape.scale, tape.K, w, dw_c, scratch, b, t, at, t + 1, head, layout)
+            content_backward(q, dq, M, dM, scale, K, w, dw_c, scratch, b, lane, t, at, t + 1, head, layout)
+
+
+@kernel
+def weight_gradient(first, last, dz, u, d_weight, d_bias):
+    """Rows `first` to `last` of the gradients of a layer z = W u + b, summed over all steps of all sequences in order.
+
+    dW(g) = sum dz(g) u,  db(g) = sum dz(g)
+    """
+    denormals = flush_denormals()
+    d_weight[first:last] = 0
+    for start in range(0, dz.shape[0], CHUNK):
+        multiply_add(
+            address(d_weight, (first, 0)),
+            d_weight.shape[1],
+            address(dz, (start, first)),
+            1,
+            dz.shape[1],
+            address(u, (start, 0)),
+            u.shape[1],
+            last - first,
+            min(CHUNK, dz.shape[0] - start),
+            d_weight.shape[1],
+        )
+    for g in range(first, last, LANES):
+        d = spread(0.0)
+        for row in range(dz.shape[0]):
+            d = d + load_first(dz, (row, g), last - g)
+        store_first(d_bias, (g,), d, last - g)
+    restore_denormals(denormals)

@@ -6,8 +6,7 @@ all heads, the write heads first.
 
 from typing import NamedTuple
 
-from numba import njit
-
+from ntm.fused.compiled import stage
 from ntm.fused.elementary import exp, sigmoid, softplus, tanh
 from ntm.fused.simd import LANES, load_first, spread, store_first, total
 
@@ -33,18 +32,18 @@ class Layout(NamedTuple):
 # What the key and the add vector pass through: change it here, and in `ntm.heads`.
 
 
-@njit
+@stage
 def bound(x):
     return tanh(x)
 
 
-@njit
+@stage
 def bound_slope(y):
     """The slope of `bound` where its value is y."""
     return 1.0 - y * y
 
 
-@njit
+@stage
 def squash_forward(p, q, b, step, layout):
     heads, width = layout.heads, layout.width
     for start, count in ((layout.k, heads * width), (layout.a, layout.write_heads * width)):
@@ -67,7 +66,7 @@ def squash_forward(p, q, b, step, layout):
             shift_softmax(p, q, b, step, layout.s + head * layout.shifts, layout.shifts)
 
 
-@njit
+@stage
 def shift_softmax(p, q, b, step, start, count):
     top = p[b, step, start]
     for n in range(1, count):
@@ -83,7 +82,7 @@ def shift_softmax(p, q, b, step, start, count):
         store_first(q, here, load_first(q, here, rest) / whole, rest)
 
 
-@njit
+@stage
 def squash_backward(p, q, dp, b, step, layout):
     """Turn the gradient of q, in `dp`, into the gradient of p."""
     heads, width = layout.heads, layout.width

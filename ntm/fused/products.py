@@ -1,20 +1,18 @@
 """Matrix products on addresses and strides: y += x W for a few sequences at a time.
 
 A tile of y, a few rows by a few vectors, stays in registers while the sum over depth runs, so that every number of W
-that is loaded serves several sequences. Rows in multiples of `ROWS` go four at a time and the rest one at a time;
-which is which depends on the row alone, never on the number of threads.
+that is loaded serves several sequences. Whatever the tile, each number of y is one sum in the order of the depth, so
+that a sequence gets the same bits in any company.
 """
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ntm.fused.compiled import stage
 from ntm.fused.simd import FLOAT, FLOATS, FUSE, LANES, splat
 
-ROWS = 4
-VECTORS = 4 if LANES == 16 else 2  # 16 of 32 registers with AVX-512, 8 of 16 without
-ROW_VECTORS = 8
 BYTES = 4
 
 
@@ -60,34 +58,52 @@ def tile(rows, vectors):
     return multiply_add
 
 
-block_tile, block_edge = tile(ROWS, VECTORS), tile(ROWS, 1)
-row_tile, row_edge = tile(1, ROW_VECTORS), tile(1, 1)
+eight_by_three, eight_by_two, eight_by_one = tile(8, 3), tile(8, 2), tile(8, 1)
+four_by_five, four_by_two, four_by_one = tile(4, 5), tile(4, 2), tile(4, 1)
+one_by_sixteen, one_by_four, one_by_one = tile(1, 16), tile(1, 4), tile(1, 1)
 
 
-@njit
+@stage
 def multiply_add(y, y_row, x, x_row, x_column, w, w_row, rows, depth, columns):
     """y[r, c] += sum_d x[r, d] W[d, c]; strides in numbers, columns rounded up to whole vectors."""
     y_row, x_row, x_column, w_row = y_row * BYTES, x_row * BYTES, x_column * BYTES, w_row * BYTES
-    vector = LANES * BYTES
     vectors = (columns + LANES - 1) // LANES
-    r = 0
-    while r + ROWS <= rows:
-        y_r, x_r = y + r * y_row, x + r * x_row
-        v = 0
-        while v + VECTORS <= vectors:
-            block_tile(y_r + v * vector, y_row, x_r, x_row, x_column, w + v * vector, w_row, depth)
-            v += VECTORS
-        while v < vectors:
-            block_edge(y_r + v * vector, y_row, x_r, x_row, x_column, w + v * vector, w_row, depth)
-            v += 1
-        r += ROWS
-    while r < rows:
-        y_r, x_r = y + r * y_row, x + r * x_row
-        v = 0
-        while v + ROW_VECTORS <= vectors:
-            row_tile(y_r + v * vector, y_row, x_r, x_row, x_column, w + v * vector, w_row, depth)
-            v += ROW_VECTORS
-        while v < vectors:
-            row_edge(y_r + v * vector, y_row, x_r, x_row, x_column, w + v * vector, w_row, depth)
-            v += 1
-        r += 1
+    while rows > 0:
+        taken = 8 if rows >= 8 else 4 if rows >= 4 else 1
+        v, y_v, w_v = vectors, y, w
+        while v > 0:
+            if taken == 8:
+                if v >= 3:
+                    wide = 3
+                    eight_by_three(y_v, y_row, x, x_row, x_column, w_v, w_row, depth)
+                elif v >= 2:
+                    wide = 2
+                    eight_by_two(y_v, y_row, x, x_row, x_column, w_v, w_row, depth)
+                else:
+                    wide = 1
+                    eight_by_one(y_v, y_row, x, x_row, x_column, w_v, w_row, depth)
+            elif taken == 4:
+                if v >= 5:
+                    wide = 5
+                    four_by_five(y_v, y_row, x, x_row, x_column, w_v, w_row, depth)
+                elif v >= 2:
+                    wide = 2
+                    four_by_two(y_v, y_row, x, x_row, x_column, w_v, w_row, depth)
+                else:
+                    wide = 1
+                    four_by_one(y_v, y_row, x, x_row, x_column, w_v, w_row, depth)
+            elif v >= 16:
+                wide = 16
+                one_by_sixteen(y_v, y_row, x, x_row, x_column, w_v, w_row, depth)
+            elif v >= 4:
+                wide = 4
+                one_by_four(y_v, y_row, x, x_row, x_column, w_v, w_row, depth)
+            else:
+                wide = 1
+                one_by_one(y_v, y_row, x, x_row, x_column, w_v, w_row, depth)
+            v -= wide
+            y_v += wide * LANES * BYTES
+            w_v += wide * LANES * BYTES
+        rows -= taken
+        y += taken * y_row
+        x += taken * x_row

@@ -1,0 +1,260 @@
+"""The fused engine against the eager machine in float64, over everything that it covers."""
+
+import copy
+import logging
+import multiprocessing
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ntm.controllers.feedforward import FeedforwardController
+from ntm.controllers.gru import GRUController
+from ntm.controllers.lstm import LSTMController
+from ntm.machine import Machine
+from ntm.memories.matrix import MatrixMemory
+from ntm.memories.none import NoMemory
+
+INPUTS, OUTPUTS = 5, 3
+
+
+def machine(
+    controller="lstm",
+    num_layers=1,
+    hidden_size=20,
+    num_slots=16,
+    slot_width=5,
+    num_read_heads=1,
+    num_write_heads=1,
+    addressing="content_and_location",
+    shift_range=3,
+    order="write_then_read",
+    initial="learned",
+    weighting="learned",
+    seed=0,
+) -> Machine:
+    torch.manual_seed(seed)
+    memory = MatrixMemory(
+        num_slots=num_slots,
+        slot_width=slot_width,
+        num_read_heads=num_read_heads,
+        num_write_heads=num_write_heads,
+        addressing=addressing,
+        shift_range=shift_range,
+        order=order,
+        initial_memory=initial,
+        initial_weighting=weighting,
+        initial_reads=initial,
+        initial_constant=1e-6,
+        initial_std=0.3,
+    )
+    shape = {"hidden_size": hidden_size, "num_layers": num_layers}
+    state = {"initial_state": initial, "initial_std": 0.3}
+    controllers = {
+        "lstm": partial(LSTMController, **shape, **state),
+        "gru": partial(GRUController, **shape, **state),
+        "feedforward": partial(FeedforwardController, **shape),
+    }
+    return Machine(
+        input_size=INPUTS, output_size=OUTPUTS, controller=controllers[controller], memory=memory, engine="fused"
+    )
+
+
+def episode(batch: int, time: int, seed: int = 1) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(batch, time, INPUTS, generator=generator)
+    return inputs, torch.rand(batch, time, OUTPUTS, generator=generator).round()
+
+
+def outcome(machine: Machine, inputs: Tensor, targets: Tensor, engine: str) -> dict[str, Tensor]:
+    """The output and every gradient, the inputs' among them."""
+    machine.engine = engine
+    machine.zero_grad()
+    inputs = inputs.clone().requires_grad_()
+    output = machine(inputs)
+    F.binary_cross_entropy_with_logits(output, targets).backward()
+    gradients = {name: p.grad.clone() for name, p in machine.named_parameters() if p.grad is not None}
+    return {"output": output.detach(), "inputs": inputs.grad, **gradients}
+
+
+def error(found: Tensor, true: Tensor) -> float:
+    return float((found.double() - true).norm() / true.norm().clamp_min(1e-9))
+
+
+def assert_agrees(machine: Machine, batch: int, time: int) -> None:
+    """The bound: no further from float64 than four times eager float32, or 1e-5 of the norm where that is luckier."""
+    inputs, targets = episode(batch, time)
+    true = outcome(copy.deepcopy(machine).double(), inputs.double(), targets.double(), "eager")
+    eager = outcome(machine, inputs, targets, "eager")
+    fused = outcome(machine, inputs, targets, "fused")
+    assert fused.keys() == true.keys()
+    for name, value in true.items():
+        bound = max(4 * error(eager[name], value), 1e-5)
+        assert error(fused[name], value) <= bound, f"{name}: {error(fused[name], value):.1e} > {bound:.1e}"
+    with torch.no_grad():
+        assert torch.equal(machine(inputs), fused["output"])  # inference equals the training forward pass
+
+
+@pytest.mark.parametrize("order", ["write_then_read", "read_then_write"])
+@pytest.mark.parametrize("addressing", ["content_and_location", "content"])
+@pytest.mark.parametrize(
+    ("controller", "num_layers"),
+    [("lstm", 1), ("lstm", 2), ("gru", 1), ("gru", 3), ("feedforward", 1), ("feedforward", 2)],
+)
+@pytest.mark.parametrize(("reads", "writes"), [(1, 1), (3, 1), (1, 2), (2, 4)])
+def test_agrees_with_eager_over_controllers_heads_orders_and_addressing(
+    controller, num_layers, reads, writes, addressing, order
+):
+    made = machine(
+        controller, num_layers, num_read_heads=reads, num_write_heads=writes, addressing=addressing, order=order
+    )
+    assert_agrees(made, batch=3, time=4)
+
+
+@pytest.mark.parametrize(("slots", "shifts"), [(1, 1), (3, 3), (16, 1), (16, 5), (19, 19), (50, 7), (128, 3)])
+@pytest.mark.parametrize("width", [1, 16, 20])
+def test_agrees_with_eager_over_slots_widths_and_shifts(slots, width, shifts):
+    assert_agrees(machine(num_slots=slots, slot_width=width, shift_range=shifts), batch=2, time=6)
+
+
+@pytest.mark.parametrize(
+    ("batch", "time"), [(1, 1), (1, 33), (2, 8), (4, 9), (7, 2), (8, 1), (9, 7), (13, 17), (29, 3)]
+)
+def test_agrees_with_eager_over_batches_and_lengths(batch, time):
+    assert_agrees(machine(), batch, time)
+
+
+@pytest.mark.parametrize("initial", ["constant", "random", "learned"])
+@pytest.mark.parametrize("weighting", ["one_hot", "uniform", "random", "learned"])
+def test_agrees_with_eager_over_initial_states(initial, weighting):
+    assert_agrees(machine(initial=initial, weighting=weighting), batch=3, time=7)
+
+
+@pytest.mark.parametrize("hidden_size", [1, 15, 100])
+@pytest.mark.parametrize("controller", ["lstm", "gru", "feedforward"])
+def test_agrees_with_eager_over_controller_sizes(controller, hidden_size):
+    assert_agrees(machine(controller, hidden_size=hidden_size), batch=5, time=5)
+
+
+def test_agrees_with_eager_at_the_paper_s_size():
+    assert_agrees(machine(hidden_size=100, num_slots=128, slot_width=20), batch=9, time=41)
+
+
+def test_stays_with_eager_over_a_thousand_steps():
+    inputs, _ = episode(2, 1000)
+    made = machine()
+    with torch.no_grad():
+        fused = made(inputs)
+        made.engine = "eager"
+        torch.testing.assert_close(fused, made(inputs), atol=1e-4, rtol=1e-4)
+    made.engine = "fused"
+    made(inputs).square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in made.parameters())
+
+
+@pytest.mark.parametrize("value", [-1e4, 1e4])
+@pytest.mark.parametrize("order", ["write_then_read", "read_then_write"])
+def test_extreme_interfaces_on_a_blank_memory_stay_finite(value, order):
+    made = machine(initial="constant", weighting="one_hot", order=order)
+    made.memory.M_0.value.zero_()
+    with torch.no_grad():
+        made.interface.weight.zero_()
+        for piece in (slice(None), slice(0, None, 2), slice(1, None, 3)):
+            made.interface.bias.zero_()
+            made.interface.bias[piece] = value
+            inputs, targets = episode(3, 9)
+            with torch.enable_grad():
+                fused = outcome(made, inputs, targets, "fused")
+                eager = outcome(made, inputs, targets, "eager")
+            assert all(value.isfinite().all() for value in fused.values())
+            torch.testing.assert_close(fused["output"], eager["output"])
+
+
+def test_one_and_two_threads_give_the_same_bits():
+    inputs, targets = episode(13, 20)
+    made, before = machine(hidden_size=100), torch.get_num_threads()
+    results = []
+    for threads in (1, 2, 1, 2):
+        torch.set_num_threads(threads)
+        results.append(outcome(made, inputs, targets, "fused"))
+    torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(results[0][name], other[name]) for name in other)
+
+
+def test_a_sequence_alone_gives_what_it_gives_in_a_batch():
+    inputs, _ = episode(13, 5)
+    made = machine()
+    with torch.no_grad():
+        torch.testing.assert_close(torch.cat([made(row[None]) for row in inputs]), made(inputs), atol=1e-6, rtol=1e-6)
+
+
+def test_a_graph_can_be_walked_twice():
+    inputs, _ = episode(2, 9)
+    made = machine()
+    loss = made(inputs).square().mean()
+    first = torch.autograd.grad(loss, list(made.parameters()), retain_graph=True)
+    made(inputs + 1).square().mean().backward()  # another episode in between must not write over the first
+    second = torch.autograd.grad(loss, list(made.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_an_update_between_forward_and_backward_is_an_error():
+    inputs, _ = episode(2, 3)
+    made = machine()
+    loss = made(inputs).square().mean()
+    with torch.no_grad():
+        made.interface.weight.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_not_a_number_comes_out_where_it_goes_in():
+    inputs, _ = episode(2, 3)
+    inputs[1, 0, 0] = float("nan")
+    with torch.no_grad():
+        outputs = machine()(inputs)
+    assert outputs[0].isfinite().all()
+    assert outputs[1].isnan().all()
+
+
+def test_the_engine_is_no_part_of_a_checkpoint():
+    fused, eager = machine(), machine()
+    eager.engine = "eager"
+    assert fused.state_dict().keys() == eager.state_dict().keys()
+
+
+def test_auto_falls_back_to_eager_and_says_why_once(caplog):
+    made = machine().double()
+    made.engine = "auto"
+    inputs = episode(2, 3)[0].double()
+    with caplog.at_level(logging.INFO, logger="ntm.machine"):
+        made(inputs)
+        made(inputs)
+    assert [record.message for record in caplog.records] == [
+        "engine=eager, because the numbers are torch.float64, not torch.float32"
+    ]
+
+
+def test_fused_where_it_does_not_apply_is_one_clear_line():
+    controller = partial(LSTMController, hidden_size=4, num_layers=1, initial_state="constant", initial_std=0.0)
+    made = Machine(input_size=INPUTS, output_size=2, controller=controller, memory=NoMemory(), engine="fused")
+    with pytest.raises(ValueError, match=r"engine=fused does not apply: memory NoMemory .* Set engine=auto"):
+        made(episode(2, 3)[0])
+
+
+def run_in_a_child(machine: Machine, inputs: Tensor) -> list:
+    with torch.no_grad():
+        return machine(inputs).tolist()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_runs_in_a_child_process(method):
+    inputs, _ = episode(9, 5)
+    made = machine()
+    expected = run_in_a_child(made, inputs)  # starts this process' threads first
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.apply(run_in_a_child, (made, inputs)) == expected
