@@ -1,5 +1,8 @@
 """A run may be interrupted: what goes on afterwards is what would have gone on."""
 
+from contextlib import nullcontext
+
+import lightning as L
 import pytest
 import torch
 from fakes import TINY, compose
@@ -12,13 +15,27 @@ NOISY = ("memory.initial_memory=random", "controller.initial_state=random", "sch
 EVERY = ("trainer.val_check_interval=3", "callbacks.last.every_n_train_steps=3")
 
 
-def fit(folder, max_steps: int, *overrides: str, resume=None) -> dict[str, Tensor]:
-    """Train to a step; the weights, with the learning rate and the sequences seen."""
+class Crash(L.Callback):
+    """Ends a run after a step, wherever that is."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_) -> None:
+        if trainer.global_step == self.step:
+            raise ConnectionAbortedError
+
+
+def fit(folder, max_steps: int, *overrides: str, resume=None, crash=None) -> dict[str, Tensor]:
+    """Train to a step, or until a crash; the weights, with the learning rate and the sequences seen."""
     cfg = compose(*TINY, *NOISY, *EVERY, *overrides, f"trainer.max_steps={max_steps}", output_dir=folder)
     torch.manual_seed(cfg.seed)
     task, learner, trainer = train.build(cfg)
-    trainer.fit(learner, datamodule=task, ckpt_path=resume, weights_only=True)
-    assert trainer.global_step == max_steps
+    if crash:
+        trainer.callbacks.append(Crash(crash))
+    with pytest.raises(ConnectionAbortedError) if crash else nullcontext():
+        trainer.fit(learner, datamodule=task, ckpt_path=resume, weights_only=True)
+    assert trainer.global_step == (crash or max_steps)
     state = {name: value.clone() for name, value in learner.state_dict().items()}
     return state | {
         "sequences": torch.tensor(learner.sequences),
@@ -43,18 +60,27 @@ def test_a_resumed_run_matches_an_uninterrupted_one(task, mixed, tmp_path):
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
-def test_a_run_resumed_between_two_validations_matches_too(optimizer, tmp_path):
-    chosen = (f"optimizer={optimizer}", "callbacks.last.every_n_train_steps=1", "trainer.val_check_interval=4")
+@pytest.mark.parametrize("crash", [1, 2, 3, 4, 5])
+def test_a_run_that_crashed_at_any_step_can_be_resumed_and_matches_too(optimizer, crash, tmp_path):
+    chosen = (f"optimizer={optimizer}", "trainer.val_check_interval=2", "callbacks.last.every_n_train_steps=2")
     straight = fit(tmp_path / "straight", 6, *chosen)
-    fit(tmp_path / "first", 2, *chosen)
+    fit(tmp_path / "first", 6, *chosen, crash=crash)
     resumed = fit(tmp_path / "second", 6, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
     assert_same(straight, resumed)
 
 
+def test_a_run_interrupted_twice_matches_too(tmp_path):
+    straight = fit(tmp_path / "straight", 6)
+    fit(tmp_path / "first", 6, crash=2)
+    fit(tmp_path / "second", 6, crash=5, resume=tmp_path / "first/checkpoints/last.ckpt")
+    resumed = fit(tmp_path / "third", 6, resume=tmp_path / "second/checkpoints/last.ckpt")
+    assert_same(straight, resumed)
+
+
 def test_accumulated_gradients_survive_an_interruption(tmp_path):
-    chosen = ("+trainer.accumulate_grad_batches=2", "callbacks.last.every_n_train_steps=1")
+    chosen = ("+trainer.accumulate_grad_batches=2", "trainer.val_check_interval=2")
     straight = fit(tmp_path / "straight", 4, *chosen)
-    fit(tmp_path / "first", 2, *chosen)
+    fit(tmp_path / "first", 4, *chosen, crash=3)
     resumed = fit(tmp_path / "second", 4, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
     assert_same(straight, resumed)
 
