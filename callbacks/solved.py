@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Solved(L.Callback):
-    """Once `monitor` has been at or below `threshold` in `patience` validations in a row, settles the machine and stops.
+    """Once `monitor` was at or below `threshold` in `patience` validations in a row, settles the machine and stops.
 
     Settling is half a cosine from the rate of that moment to zero over `cooldown` steps (0 stops at once): it sharpens
     the weightings, and with them the generalisation to longer sequences. A machine that is not solved at its end goes

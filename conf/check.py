@@ -1,5 +1,6 @@
 """A user's mistake is one clear line and exit code 2, before anything is allocated or written."""
 
+import fnmatch
 import math
 import re
 import sys
@@ -51,8 +52,9 @@ def instantiate(cfg: DictConfig, key: str, **passed: Any) -> Any:
         ConfigError: it names something that its group may not build, or a setting breaks its rule.
     """
     node = OmegaConf.select(cfg, key)
-    for where, target in targets(node, key):
-        check_target(where, target)
+    for where, target in entries(node, key):
+        if where.endswith("._target_"):
+            check_target(where, str(target))
     with explained(key, node):
         return hydra.utils.instantiate(node, _convert_="all", **passed)
 
@@ -99,17 +101,6 @@ def rule(error: Any) -> str:
     return str(error["msg"]).replace("Input should", "should")
 
 
-def targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every `_target_` of a configuration, with its place."""
-    if not OmegaConf.is_config(node):
-        return
-    for name in node if isinstance(node, DictConfig) else range(len(node)):
-        if name == "_target_":
-            yield f"{key}._target_", str(node[name])
-        else:
-            yield from targets(node[name], f"{key}.{name}")
-
-
 def check_target(where: str, target: str) -> None:
     """Whether a `_target_` is of its group's packages, and leads nowhere else on its way."""
     packages = ALLOWED[where.split(".")[0]]
@@ -132,20 +123,21 @@ def check_settings(cfg: DictConfig) -> None:
     """What must hold of a configuration before anything is built from it."""
     own = OmegaConf.load(Path(__file__).with_name("config.yaml"))
     groups = {next(iter(default)) for default in own.defaults if isinstance(default, DictConfig)}
-    for key in cfg.keys() - own.keys() - groups:
+    for key in sorted(map(str, cfg.keys() - own.keys() - groups)):
         raise ConfigError(f"{key} is not a setting. Leave it out; `python train.py --help` lists those there are.")
     for key in sorted(ALLOWED.keys() - cfg.keys()):
         raise ConfigError(f"{key} is not chosen. Set {key}=... to an option that `python train.py --help` lists.")
-    for where, value in leaves(cfg, ""):
+    found = dict(entries(cfg))
+    for where, value in found.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{where}={value} must be a finite number. Give another value.")
     for pattern, kind in RULES.items():
-        for where, value in settings(cfg, pattern):
+        for where in fnmatch.filter(found, pattern):
             try:
-                TypeAdapter(kind).validate_python(value)
+                TypeAdapter(kind).validate_python(found[where])
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
-                raise ConfigError(f"{where}={value} {rule(first)}. Give another value.") from None
+                raise ConfigError(f"{where}={found[where]} {rule(first)}. Give another value.") from None
     interval, steps = cfg.trainer.val_check_interval, cfg.trainer.max_steps
     if interval > steps:
         raise ConfigError(
@@ -154,28 +146,15 @@ def check_settings(cfg: DictConfig) -> None:
         )
 
 
-def settings(cfg: DictConfig, pattern: str) -> Iterator[tuple[str, Any]]:
-    """The settings of that name, which may have a `*` for a part, and their values as plain containers."""
-    nodes = [("", OmegaConf.to_container(cfg, resolve=False))]
-    for part in pattern.split("."):
-        nodes = [
-            (f"{where}.{name}".lstrip("."), node[name])
-            for where, node in nodes
-            if isinstance(node, dict)
-            for name in (node if part == "*" else {part} & node.keys())
-        ]
-    for where, _ in nodes:
-        value = OmegaConf.select(cfg, where)
-        yield where, OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-
-
-def leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+def entries(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything in a configuration, however deep, with its place: groups, lists and what they hold."""
     if OmegaConf.is_config(node):
-        for name in node if isinstance(node, DictConfig) else range(len(node)):
-            if not OmegaConf.is_missing(node, name):
-                yield from leaves(node[name], f"{key}.{name}" if key else str(name))
-    else:
-        yield key, node
+        node = OmegaConf.to_container(node, resolve=True)
+    inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, value in inside:
+        where = f"{key}.{name}" if key else str(name)
+        yield where, value
+        yield from entries(value, where)
 
 
 class Check(Callback):
@@ -183,7 +162,7 @@ class Check(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # so that hydra.run.dir can name the chosen task
-        cfg = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         with exit_on_mistake():
             folder = Path(config.hydra.run.dir)
             if (folder / ".hydra").exists():

@@ -51,7 +51,7 @@ class Learner(L.LightningModule):
         loss = self.loss(logits, batch.targets, batch.mask)
         self.sequences += len(batch.inputs) * self.trainer.world_size
         # Measuring costs more than a small machine's step, so only where the row is written.
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/loss", loss.detach())
             self.measure("train", batch, logits.detach())
             self.log_sequences()
@@ -126,5 +126,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     except (RuntimeError, UnpicklingError, EOFError) as error:
         raise ValueError(f"checkpoint={path} cannot be read: it is damaged, or not plain data.") from error
     if not {"state_dict", "config", "sequences"} <= checkpoint.keys():
-        raise ValueError(f"checkpoint={path} is damaged, or not a checkpoint of this project. Give a run's checkpoints/best.ckpt.")
+        raise ValueError(
+            f"checkpoint={path} is damaged, or not a checkpoint of this project. Give a run's checkpoints/best.ckpt."
+        )
     return checkpoint

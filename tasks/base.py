@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import count
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import lightning as L
 import numpy as np
@@ -49,7 +49,7 @@ class Task(L.LightningDataModule, ABC):
         probe_length: Length,
     ):
         super().__init__()
-        asked = {"min_length": min_length, "test_lengths": test_lengths, "probe_length": probe_length}
+        asked: dict[str, Any] = {"min_length": min_length, "test_lengths": test_lengths, "probe_length": probe_length}
         for name, value in asked.items():
             for length in value if isinstance(value, list) else [value]:
                 if len(lengths(length)) != self.numbers and name != "min_length":

@@ -101,9 +101,9 @@ MISTAKES = [
     ("optimizer.centered=perhaps", "optimizer.centered=perhaps"),
     ("optimizer=adam optimizer.betas=[2,2]", "optimizer.betas"),
     ("optimizer=adam optimizer.betas=[0.9]", "optimizer.betas"),
-    ("scheduler.T_max=0", "scheduler.T_max=0"),
-    ("scheduler=constant scheduler.factor=-1", "scheduler.factor=-1"),
-    ("scheduler=constant scheduler.factor=2", "scheduler.factor=2"),
+    ("scheduler=cosine scheduler.T_max=0", "scheduler.T_max=0"),
+    ("scheduler.factor=-1", "scheduler.factor=-1"),
+    ("scheduler.factor=2", "scheduler.factor=2"),
     # the trainer
     ("trainer.max_steps=0", "trainer.max_steps=0", "greater than 0"),
     ("trainer.max_steps=-5", "trainer.max_steps=-5"),

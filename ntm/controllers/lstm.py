@@ -31,7 +31,7 @@ class LSTMController(Controller):
         self.output_size = hidden_size
 
     def initial_state(self, batch_size: int) -> State:
-        return tuple(initial.batch(batch_size) for initial in self.state_0)
+        return tuple(initial.batch(batch_size) for initial in self.state_0)  # type: ignore[operator]
 
     def forward(self, x: Float[Tensor, "batch input"], state: State) -> tuple[Float[Tensor, "batch control"], State]:
         new_state: State = ()
