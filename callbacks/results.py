@@ -69,7 +69,7 @@ class Results(L.Callback):
         return {
             "task": config["task"]["_target_"].split(".")[1],
             "seed": config["seed"],
-            "engine": config["engine"],
+            "engine": pl_module.machine.ran,
             "sequences": pl_module.sequences,
             **self.training,
             "seconds_to_solution": self.training["seconds"] if solved else None,

@@ -56,7 +56,7 @@ class Machine(nn.Module):
         if engine not in ("auto", "eager", "fused"):
             raise ValueError(f"engine={engine} is not an engine. Choose auto, eager or fused.")
         self.engine = engine
-        self.engine_said = ""
+        self.ran: str | None = None  # the engine that ran last
         self.memory = memory
         self.controller = controller(input_size=input_size + memory.read_size)
         self.interface = linear(self.controller.output_size, memory.interface_size)
@@ -64,21 +64,21 @@ class Machine(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "batch time input"]) -> Float[Tensor, "batch time output"]:
         """Logits of every step of every sequence."""
-        if self.engine != "eager" and self.fuses(inputs):
+        if self.fuses(inputs):
             from ntm.fused.engine import run
 
             return run(self, inputs)
         return torch.stack([step.output for step in self.steps(inputs)], dim=1)
 
     def fuses(self, inputs: Float[Tensor, "batch time input"]) -> bool:
-        """Whether the fused engine runs these inputs; says so once, or again when it changes."""
-        obstacle = why_not(self, inputs)
+        """Whether the fused engine runs these inputs; the log says so once, or again when it changes."""
+        obstacle = f"engine={self.engine}" if self.engine == "eager" else why_not(self, inputs)
         if obstacle and self.engine == "fused":
             raise ValueError(f"engine=fused does not apply: {obstacle}. Set engine=auto or engine=eager.")
-        said = f"engine=eager, because {obstacle}" if obstacle else "engine=fused"
-        if said != self.engine_said:
-            log.info(said)
-            self.engine_said = said
+        runs = "eager" if obstacle else "fused"
+        if runs != self.ran:
+            log.info(f"running eager, because {obstacle}" if obstacle else "running fused")
+            self.ran = runs
         return not obstacle
 
     def steps(self, inputs: Float[Tensor, "batch time input"]) -> Iterator[Step]:
