@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -33,6 +33,8 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
 
     quiet()
     check_settings(cfg)
+    # A run shorter than the interval is measured once, at its end.
+    cfg.trainer.val_check_interval = min(cfg.trainer.val_check_interval, cfg.trainer.max_steps)
     task = instantiate(cfg, "task", seed=cfg.seed)
     controller = instantiate(cfg, "controller")
     memory = instantiate(cfg, "memory")
@@ -49,7 +51,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
         loss=instantiate(cfg, "loss"),
         optimizer=instantiate(cfg, "optimizer"),
         scheduler=instantiate(cfg, "scheduler"),
-        config=OmegaConf.to_container(cfg),
+        config=cast(dict[str, Any], OmegaConf.to_container(cfg)),
         test_names=[key(length) for length in task.test_lengths],
     )
     loggers = [instantiate(cfg, f"logger.{name}") for name in cfg.logger]
@@ -65,6 +67,7 @@ def main(cfg: DictConfig) -> float:
     import lightning as L
     import rich
     import wandb
+    from lightning.pytorch.callbacks import ModelCheckpoint
     from rich.syntax import Syntax
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
@@ -73,10 +76,9 @@ def main(cfg: DictConfig) -> float:
     task, learner, trainer = build(cfg)
     try:
         trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
-        cost, path = trainer.callback_metrics["val/bits"], None
-        for checkpoint in trainer.checkpoint_callbacks:
-            if checkpoint.monitor:
-                cost, path = checkpoint.best_model_score, checkpoint.best_model_path
+        best = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None)
+        path = best.best_model_path if best else None
+        cost = (best and best.best_model_score) or trainer.callback_metrics["val/bits"]
         trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
     finally:
         wandb.finish()  # or the next job of a sweep would go on in this run

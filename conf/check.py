@@ -138,12 +138,6 @@ def check_settings(cfg: DictConfig) -> None:
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 raise ConfigError(f"{where}={found[where]} {rule(first)}. Give another value.") from None
-    interval, steps = cfg.trainer.val_check_interval, cfg.trainer.max_steps
-    if interval > steps:
-        raise ConfigError(
-            f"trainer.val_check_interval={interval} exceeds trainer.max_steps={steps}: nothing would be measured on "
-            "held-out sequences. Lower the one or raise the other."
-        )
 
 
 def entries(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -33,7 +33,7 @@ class Learner(L.LightningModule):
         machine: Machine,
         loss: Loss,
         optimizer: Callable[..., Optimizer],
-        scheduler: Callable[[Optimizer], LRScheduler] | None,
+        scheduler: Callable[[Optimizer], LRScheduler],
         config: dict[str, Any],
         test_names: list[str],
     ):
@@ -88,8 +88,6 @@ class Learner(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameters())
-        if self.scheduler is None:
-            return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

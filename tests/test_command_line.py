@@ -126,7 +126,11 @@ def test_help_needs_nothing_heavy_and_leaves_nothing(program, tmp_path):
         "assert not {'torch', 'lightning', 'wandb'} & set(sys.modules)"
     )
     started = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=os.environ
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},  # a script's own folder is on the path, a string's is not
     )
     assert started.returncode == 0, started.stderr
     assert "checkpoint=" in started.stdout

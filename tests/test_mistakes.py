@@ -112,7 +112,6 @@ MISTAKES = [
     ("trainer.val_check_interval=0", "trainer.val_check_interval=0"),
     ("trainer.val_check_interval=-2", "trainer.val_check_interval=-2"),
     ("trainer.val_check_interval=0.5", "trainer.val_check_interval=0.5"),
-    ("trainer.val_check_interval=30001", "trainer.val_check_interval=30001", "trainer.max_steps=30000"),
     ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1"),
     ("trainer.gradient_clip_val=much", "trainer.gradient_clip_val=much"),
     ("trainer.gradient_clip_algorithm=scissors", "trainer.gradient_clip_algorithm=scissors"),

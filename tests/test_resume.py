@@ -99,3 +99,15 @@ def test_measuring_more_often_changes_no_weight(tmp_path):
     often = fit(tmp_path / "often", 4, "trainer.val_check_interval=1", "trainer.log_every_n_steps=1")
     seldom = fit(tmp_path / "seldom", 4, "trainer.val_check_interval=4", "trainer.log_every_n_steps=50")
     assert_same(often, seldom)
+
+
+def test_a_run_that_ends_between_two_measurements_can_be_resumed_too(tmp_path):
+    straight = fit(tmp_path / "straight", 6)
+    fit(tmp_path / "first", 4)  # measured after 3
+    resumed = fit(tmp_path / "second", 6, resume=tmp_path / "first/checkpoints/last.ckpt")
+    assert_same(straight, resumed)
+
+
+def test_a_run_shorter_than_the_interval_is_measured_at_its_end(tmp_path):
+    fit(tmp_path, 2, "trainer.val_check_interval=1000")
+    assert (tmp_path / "checkpoints/best.ckpt").exists()

@@ -28,7 +28,7 @@ def stage(function: Callable[..., Any]) -> Any:
 def kernel(function: Callable[..., None]) -> Any:
     """Compile at the first call, or load what an earlier process compiled; run without the interpreter's lock."""
     function = inspect.unwrap(function)
-    compiled = njit(nogil=True)(function)
+    compiled: Any = njit(nogil=True)(function)
     compiled._cache = Cache(function)
     return compiled
 

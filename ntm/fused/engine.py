@@ -32,7 +32,7 @@ from ntm.fused.simd import LANES
 FIRST_STATE = 7  # of the arguments of `Episode.forward`
 PARTS = 16  # of the rows of a weight gradient, shared between threads
 
-CELLS = {LSTMController: LSTM, GRUController: GRU, FeedforwardController: FEEDFORWARD}
+CELLS: dict[type, int] = {LSTMController: LSTM, GRUController: GRU, FeedforwardController: FEEDFORWARD}
 
 
 def run(machine: Any, inputs: Tensor) -> Tensor:
@@ -83,8 +83,8 @@ def sizes(machine: Any, inputs: Tensor) -> Sizes:
 
 def layer_parameters(controller: Any) -> list[Tensor]:
     """All layers' in turn: weight and bias of a feedforward layer, those of input and of own h of a recurrent one."""
-    if isinstance(controller, FeedforwardController):
-        return [p for layer in controller.layers for p in (layer.weight, layer.bias)]
+    if type(controller) is FeedforwardController:
+        return [p for layer in controller.layers for p in layer.parameters()]
     return [p for cell in controller.cells for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)]
 
 
