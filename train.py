@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # torch, lightning and wandb are imported inside functions: completing a word with TAB runs this file.
 
+# torch's threads wait for one another asleep. Spinning, they make a run that shares the cores several times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     """Wire what the configuration chose: a task, a learner around a machine, and a trainer.
