@@ -60,8 +60,6 @@ def machine(engine: str, args: argparse.Namespace) -> nn.Module:
         initial_reads="constant",
         initial_constant=0.0,
         initial_std=0.05,
-        initial_write_gate=0.02,
-        initial_erase=0.05,
     )
     controller = controllers[args.controller]
     return Machine(input_size=INPUTS, output_size=OUTPUTS, controller=controller, memory=memory, engine=engine)

@@ -48,11 +48,6 @@ class Heads:
         self.sizes = [self.num_heads * slot_width, self.num_heads, *location, *write]  # k, beta, (g, s, gamma), e, a
         self.interface_size = sum(self.sizes)
 
-    def write_gates_and_erasures(self, interface: Float[Tensor, " interface"]) -> tuple[Tensor, Tensor]:
-        """The numbers that become g of the write heads (none of heads that address by content alone) and e."""
-        pieces = interface.split(self.sizes)
-        return pieces[2][: self.num_write_heads] if self.by_location else interface[:0], pieces[-2]
-
     def cut(self, interface: Float[Tensor, "*lead interface"]) -> Emission:
         """Slice and squash. Key and add vector pass through tanh, so that what is stored and sought stays bounded."""
         k, beta, *location, e, a = interface.split(self.sizes, dim=-1)

@@ -60,7 +60,6 @@ class Machine(nn.Module):
         self.memory = memory
         self.controller = controller(input_size=input_size + memory.read_size)
         self.interface = linear(self.controller.output_size, memory.interface_size)
-        memory.prepare(self.interface)
         self.output = linear(self.controller.output_size + memory.read_size, output_size)
 
     def forward(self, inputs: Float[Tensor, "batch time input"]) -> Float[Tensor, "batch time output"]:

@@ -67,8 +67,6 @@ def matrix_memory(**settings: Any) -> MatrixMemory:
         "initial_reads": "constant",
         "initial_constant": 1e-6,
         "initial_std": 0.5,
-        "initial_write_gate": 0.5,
-        "initial_erase": 0.5,
     }
     return MatrixMemory(**defaults | settings)
 

@@ -58,8 +58,6 @@ class Learner(L.LightningModule):
             initial_reads="constant",
             initial_constant=0.0,
             initial_std=1.0,
-            initial_write_gate=0.5,
-            initial_erase=0.5,
         )
         self.machine = Machine(
             input_size=3,

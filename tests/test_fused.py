@@ -49,8 +49,6 @@ def machine(
         initial_reads=initial,
         initial_constant=1e-6,
         initial_std=0.3,
-        initial_write_gate=0.5,
-        initial_erase=0.5,
     )
     shape = {"hidden_size": hidden_size, "num_layers": num_layers}
     state = {"initial_state": initial, "initial_std": 0.3}

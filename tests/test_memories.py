@@ -204,28 +204,3 @@ def test_sizes_that_make_no_memory_are_refused_with_the_rule(settings, words):
     with pytest.raises(ValueError) as refusal:  # noqa: PT011
         matrix_memory(**settings)
     assert all(word in str(refusal.value) for word in words)
-
-
-def test_write_heads_start_with_the_gate_and_the_erasure_of_the_configuration():
-    memory = matrix_memory(num_read_heads=2, num_write_heads=2, initial_write_gate=0.02, initial_erase=0.1)
-    interface = torch.nn.Linear(4, memory.interface_size)
-    torch.nn.init.zeros_(interface.bias)
-
-    memory.prepare(interface)
-
-    heads = memory.heads.cut(interface(torch.zeros(1, 4)))
-    torch.testing.assert_close(heads.write.g, torch.full((1, 2), 0.02))
-    torch.testing.assert_close(heads.e, torch.full((1, 2, memory.slot_width), 0.1))
-    torch.testing.assert_close(heads.read.g, torch.full((1, 2), 0.5))  # as it was
-
-
-def test_write_heads_without_gates_start_with_the_erasure_alone():
-    memory = matrix_memory(addressing="content", initial_erase=0.1)
-    interface = torch.nn.Linear(4, memory.interface_size)
-    torch.nn.init.zeros_(interface.bias)
-
-    memory.prepare(interface)
-
-    heads = memory.heads.cut(interface(torch.zeros(1, 4)))
-    torch.testing.assert_close(heads.e, torch.full((1, 1, memory.slot_width), 0.1))
-    torch.testing.assert_close(heads.write.beta, torch.full((1, 1), 2.0).log())  # softplus(0), as it was

@@ -19,9 +19,6 @@ class Memory(nn.Module, ABC):
     interface_size: int  # numbers it wants from the controller each step
     read_size: int  # numbers it returns each step
 
-    def prepare(self, interface: nn.Linear) -> None:
-        """Set where the controller's last layer starts, before anything is learned; left as torch has it by default."""
-
     @abstractmethod
     def initial_state(self, batch_size: int) -> Any:
         """The state before the first step, the same for every sequence."""

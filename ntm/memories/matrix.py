@@ -1,21 +1,18 @@
 """The memory of section 3: a matrix addressed by content and by location."""
 
 from dataclasses import dataclass
-from math import log
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, NonNegativeFloat, PositiveInt, validate_call
-from torch import Tensor, nn
+from pydantic import NonNegativeFloat, PositiveInt, validate_call
+from torch import Tensor
 
 from ntm import equations
 from ntm.heads import Addressing, Heads
 from ntm.initial import Initial, InitialWeighting, Kind, WeightingKind
 from ntm.memories.base import Memory
 from ntm.trace import MemoryTrace
-
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,6 @@ class MatrixMemory(Memory):
         initial_reads: Kind,
         initial_constant: float,
         initial_std: NonNegativeFloat,
-        initial_write_gate: Share,
-        initial_erase: Share,
     ):
         super().__init__()
         if shift_range % 2 == 0:
@@ -68,7 +63,6 @@ class MatrixMemory(Memory):
         self.num_slots, self.slot_width = num_slots, slot_width
         self.num_read_heads, self.num_write_heads = num_read_heads, num_write_heads
         self.order = order
-        self.initial_write_gate, self.initial_erase = initial_write_gate, initial_erase
         self.heads = Heads(
             num_read_heads=num_read_heads,
             num_write_heads=num_write_heads,
@@ -82,13 +76,6 @@ class MatrixMemory(Memory):
         self.w_write_0 = InitialWeighting(initial_weighting, num_write_heads, num_slots)
         self.w_read_0 = InitialWeighting(initial_weighting, num_read_heads, num_slots)
         self.r_0 = Initial(initial_reads, (num_read_heads, slot_width), constant=initial_constant, std=initial_std)
-
-    @torch.no_grad()
-    def prepare(self, interface: nn.Linear) -> None:
-        """Start the write heads' gates and erase vectors around the values that the configuration gives."""
-        g, e = self.heads.write_gates_and_erasures(interface.bias)
-        g += logit(self.initial_write_gate)
-        e += logit(self.initial_erase)
 
     def initial_state(self, batch_size: int) -> MatrixState:
         return MatrixState(
@@ -127,8 +114,3 @@ class MatrixMemory(Memory):
         heads = self.heads.cut(interfaces)
         stacked = {name: torch.cat([getattr(s, name) for s in states]) for name in ("M", "w_write", "w_read", "r")}
         return MemoryTrace(**stacked, e=heads.e, a=heads.a, write=heads.write, read=heads.read)
-
-
-def logit(share: float) -> float:
-    """What a sigmoid takes to the share."""
-    return log(share / (1 - share))
