@@ -23,8 +23,8 @@ class Solved(L.Callback):
     """
 
     @validate_call
-    def __init__(self, *, monitor: str, threshold: float, patience: PositiveInt, cooldown: NonNegativeInt):
-        self.monitor = monitor
+    def __init__(self, *, monitors: list[str], threshold: float, patience: PositiveInt, cooldown: NonNegativeInt):
+        self.monitors = monitors
         self.threshold = threshold
         self.patience = patience
         self.cooldown = cooldown
@@ -38,7 +38,9 @@ class Solved(L.Callback):
         self.in_a_row = self.in_a_row + 1 if self.solved(trainer) else 0
         (optimizer,) = trainer.optimizers
         if self.settling_since is None and self.in_a_row >= self.patience:
-            log.info(f"solved after {pl_module.sequences:,} sequences: {self.monitor} <= {self.threshold:g}")
+            log.info(
+                f"solved after {pl_module.sequences:,} sequences: {' and '.join(self.monitors)} <= {self.threshold:g}"
+            )
             self.settling_since = trainer.global_step
             self.rates = [group["lr"] for group in optimizer.param_groups]
         if self.settling_since is not None and trainer.global_step >= self.settling_since + self.cooldown:
@@ -55,13 +57,14 @@ class Solved(L.Callback):
             set_rates(optimizer, [rate * (1 + cos(pi * min(1, progress))) / 2 for rate in self.rates])
 
     def solved(self, trainer: L.Trainer) -> bool:
-        if self.monitor not in trainer.callback_metrics:
-            measured = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
-            raise ValueError(
-                f"callbacks.solved.monitor={self.monitor} is not measured by validation, which has {measured}. "
-                "Set callbacks.solved.monitor to one of these."
-            )
-        solved = float(trainer.callback_metrics[self.monitor]) <= self.threshold
+        for monitor in self.monitors:
+            if monitor not in trainer.callback_metrics:
+                measured = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+                raise ValueError(
+                    f"callbacks.solved.monitors={monitor} is not measured by validation, which has {measured}. "
+                    "Name one of these."
+                )
+        solved = all(float(trainer.callback_metrics[monitor]) <= self.threshold for monitor in self.monitors)
         # All processes must stop together, whatever each of them has measured.
         return trainer.strategy.reduce_boolean_decision(solved)
 

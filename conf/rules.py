@@ -5,6 +5,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Measured = Literal[
+    "val/bits",
+    "val/error_bits",
+    "val/bit_error_rate",
+    "val/exact",
+    "far/bits",
+    "far/error_bits",
+    "far/bit_error_rate",
+    "far/exact",
+]
 
 RULES: dict[str, Any] = {
     "seed": Annotated[int, Field(ge=0, lt=2**32)],
@@ -26,7 +36,8 @@ RULES: dict[str, Any] = {
     "optimizer.centered": bool,
     "scheduler.T_max": PositiveInt,
     "scheduler.factor": Annotated[float, Field(ge=0, le=1)],
-    "callbacks.*.monitor": Literal["val/bits", "val/error_bits", "val/bit_error_rate", "val/exact"],
+    "callbacks.*.monitor": Measured,
+    "callbacks.*.monitors.*": Measured,
     "callbacks.*.mode": Literal["min", "max"],
     "callbacks.*.every_n_train_steps": PositiveInt,
     "callbacks.*.refresh_rate": NonNegativeInt,

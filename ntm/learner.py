@@ -22,9 +22,10 @@ class Learner(L.LightningModule):
     """Teaches a machine a task.
 
     Logs `train/loss` and every metric as `train/<metric>` at the trainer's logging steps, `val/<metric>` over held-out
-    sequences of the training range, and `test/<length>/<metric>` for every test length; beside each row `sequences`,
-    the number of training sequences seen, which is the paper's axis. Its checkpoints carry the configuration in plain
-    containers, so that a checkpoint alone rebuilds the machine and the task.
+    sequences of the training range, `far/<metric>` over longer ones that training never sees, and
+    `test/<length>/<metric>` for every test length; beside each row `sequences`, the number of training sequences seen,
+    which is the paper's axis. Its checkpoints carry the configuration in plain containers, so that a checkpoint alone
+    rebuilds the machine and the task.
     """
 
     def __init__(
@@ -57,8 +58,8 @@ class Learner(L.LightningModule):
             self.log_sequences()
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.measure("val", batch, self.machine(batch.inputs))
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.measure(("val", "far")[dataloader_idx], batch, self.machine(batch.inputs))
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.measure(f"test/{self.test_names[dataloader_idx]}", batch, self.machine(batch.inputs))
@@ -76,7 +77,7 @@ class Learner(L.LightningModule):
             self.log(
                 f"{stage}/{name}",
                 metric(logits, *batch[1:]).mean(),
-                prog_bar=stage == "val" and name in ("bits", "error_bits"),
+                prog_bar=stage in ("val", "far") and name == "error_bits",
                 batch_size=len(logits),
                 sync_dist=evaluating,
                 add_dataloader_idx=False,

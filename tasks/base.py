@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from ntm.batch import Batch
 
 Length = PositiveInt | tuple[PositiveInt, ...]
-Purpose = Literal["training", "validation", "test", "probe", "redraw"]
+Purpose = Literal["training", "validation", "far", "test", "probe", "redraw"]
 
 
 class Task(L.LightningDataModule, ABC):
@@ -24,9 +24,9 @@ class Task(L.LightningDataModule, ABC):
 
     A new task states its sizes and `sample`s sequences of a length from a generator. It gets for nothing: training
     batches that are a pure function of (seed, rank, step), so that a resumed run goes on with exactly the batches that
-    an uninterrupted one would see; batches of one length or of mixed lengths; a validation set over the training
-    range, a test set for every test length, and an episode to draw. The held-out sets do not depend on the seed:
-    every run is measured on the same sequences.
+    an uninterrupted one would see; batches of one length or of mixed lengths; validation sets over the training range
+    and far beyond it, a test set for every test length, and an episode to draw. The held-out sets do not depend on the
+    seed: every run is measured on the same sequences.
     """
 
     input_size: int
@@ -44,12 +44,19 @@ class Task(L.LightningDataModule, ABC):
         max_length: PositiveInt,
         mixed_lengths: bool,
         validation_size: PositiveInt,
+        far_length: Length,
+        far_size: PositiveInt,
         test_lengths: Annotated[list[Length], Field(min_length=1)],
         test_size: PositiveInt,
         probe_length: Length,
     ):
         super().__init__()
-        asked: dict[str, Any] = {"min_length": min_length, "test_lengths": test_lengths, "probe_length": probe_length}
+        asked: dict[str, Any] = {
+            "min_length": min_length,
+            "far_length": far_length,
+            "test_lengths": test_lengths,
+            "probe_length": probe_length,
+        }
         for name, value in asked.items():
             for length in value if isinstance(value, list) else [value]:
                 if len(lengths(length)) != self.numbers and name != "min_length":
@@ -65,6 +72,7 @@ class Task(L.LightningDataModule, ABC):
         self.min_length, self.max_length = min_length, max_length
         self.mixed_lengths = mixed_lengths
         self.validation_size = validation_size
+        self.far_length, self.far_size = far_length, far_size
         self.test_lengths = test_lengths
         self.test_size = test_size
         self.probe_length = probe_length
@@ -90,10 +98,13 @@ class Task(L.LightningDataModule, ABC):
     def train_dataloader(self) -> "Stream":
         return Stream(self)
 
-    def val_dataloader(self) -> "HeldOut":
-        """Held-out sequences over the training range."""
-        sizes = split(self.validation_size)
-        return held_out(self.draw(size, generator("validation", i), mixed=True) for i, size in enumerate(sizes))
+    def val_dataloader(self) -> list["HeldOut"]:
+        """Held-out sequences over the training range, and others far beyond it."""
+        near, far = split(self.validation_size), split(self.far_size)
+        return [
+            held_out(self.draw(size, generator("validation", i), mixed=True) for i, size in enumerate(near)),
+            held_out(self.sample(self.far_length, size, generator("far", i)) for i, size in enumerate(far)),
+        ]
 
     def test_dataloader(self) -> list["HeldOut"]:
         """Held-out sequences of every test length, a loader for each."""

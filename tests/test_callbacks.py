@@ -255,7 +255,7 @@ def test_tensorboard_gets_every_picture(tmp_path):
 
 
 def test_training_stops_when_solved_for_patience_validations_in_a_row(caplog):
-    solved = Solved(monitor="val/error_bits", threshold=0.5, patience=3, cooldown=0)
+    solved = Solved(monitors=["val/error_bits"], threshold=0.5, patience=3, cooldown=0)
     run = trainer(solved, steps=50, val_check_interval=1, limit_val_batches=1)
 
     with caplog.at_level(logging.INFO, logger="callbacks.solved"):
@@ -278,7 +278,7 @@ class Rates(L.Callback):
 
 
 def test_a_solved_machine_settles_while_the_rate_falls_to_zero():
-    rates, solved = Rates(), Solved(monitor="val/error_bits", threshold=0.0, patience=1, cooldown=4)
+    rates, solved = Rates(), Solved(monitors=["val/error_bits"], threshold=0.0, patience=1, cooldown=4)
     run = trainer(solved, rates, steps=50, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
 
     run.fit(Learner(measured=(9.0, 0.0, 9.0, 9.0, 0.0, 0.0)), Task())
@@ -288,7 +288,7 @@ def test_a_solved_machine_settles_while_the_rate_falls_to_zero():
 
 
 def test_a_machine_that_did_not_stay_solved_goes_back_to_the_full_rate():
-    rates, solved = Rates(), Solved(monitor="val/error_bits", threshold=0.0, patience=1, cooldown=2)
+    rates, solved = Rates(), Solved(monitors=["val/error_bits"], threshold=0.0, patience=1, cooldown=2)
     run = trainer(solved, rates, steps=50, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
 
     run.fit(Learner(measured=(0.0, 0.0, 9.0, 9.0, 0.0, 0.0, 0.0)), Task())
@@ -298,7 +298,7 @@ def test_a_machine_that_did_not_stay_solved_goes_back_to_the_full_rate():
 
 def test_a_resumed_run_goes_on_counting_what_was_solved(tmp_path):
     def run(steps: int) -> L.Trainer:
-        solved = Solved(monitor="val/error_bits", threshold=0.0, patience=3, cooldown=0)
+        solved = Solved(monitors=["val/error_bits"], threshold=0.0, patience=3, cooldown=0)
         return trainer(solved, steps=steps, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
 
     first = run(steps=2)
@@ -312,13 +312,13 @@ def test_a_resumed_run_goes_on_counting_what_was_solved(tmp_path):
 
 def test_a_monitor_that_nobody_measures_is_refused_with_what_there_is():
     run = trainer(
-        Solved(monitor="val/eror_bits", threshold=0.0, patience=1, cooldown=0),
+        Solved(monitors=["val/eror_bits"], threshold=0.0, patience=1, cooldown=0),
         val_check_interval=1,
         limit_val_batches=1,
         num_sanity_val_steps=0,
     )
 
-    with pytest.raises(ValueError, match=r"monitor=val/eror_bits is not measured .* has val/error_bits"):
+    with pytest.raises(ValueError, match=r"monitors=val/eror_bits is not measured .* has val/error_bits"):
         run.fit(Learner(measured=(0.0,)), Task())
 
 

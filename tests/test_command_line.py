@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 from fakes import ROOT
 
-SHORT = ("debug=short", "engine=eager", "task.test_lengths=[2,3]", "task.max_length=3", "task.probe_length=3")
+SHORT = (
+    "debug=short",
+    "engine=eager",
+    "task.max_length=3",
+    "task.far_length=4",
+    "task.test_lengths=[2,3]",
+    "task.probe_length=3",
+)
 METRICS = {"bits", "error_bits", "bit_error_rate", "exact"}
 
 

@@ -101,7 +101,9 @@ def test_mixed_lengths_are_the_same_sequences_padded(name):
 
 def test_held_out_sets_have_the_sizes_that_were_asked_for(name):
     task = build(name)
-    assert sum(len(batch.mask) for batch in task.val_dataloader()) == 130
+    near, far = task.val_dataloader()
+    assert sum(len(batch.mask) for batch in near) == 130
+    assert [len(batch.mask) for batch in far] == [task.far_size]
     loaders = task.test_dataloader()
     assert len(loaders) == len(task.test_lengths)
     assert [sum(len(batch.mask) for batch in loader) for loader in loaders] == [3] * len(loaders)
@@ -109,9 +111,9 @@ def test_held_out_sets_have_the_sizes_that_were_asked_for(name):
 
 def test_held_out_sets_are_the_same_in_every_run(name):
     one, other = build(name, seed=1), build(name, "task.mixed_lengths=true", "task.batch_size=7", seed=2)
-    assert all(map(equal, one.val_dataloader(), other.val_dataloader()))
-    for ours, theirs in zip(one.test_dataloader(), other.test_dataloader(), strict=True):
-        assert all(map(equal, ours, theirs))
+    for held_out in ("val_dataloader", "test_dataloader"):
+        for ours, theirs in zip(getattr(one, held_out)(), getattr(other, held_out)(), strict=True):
+            assert all(map(equal, ours, theirs))
     assert equal(one.probe(), other.probe())
     assert len(one.probe().mask) == 1
 
@@ -126,7 +128,7 @@ def test_the_test_set_of_a_length_does_not_depend_on_the_other_lengths(name):
 
 def test_sequences_of_a_held_out_set_differ_from_one_another_and_from_training(name):
     task = build(name)
-    rows = [row for batch in task.val_dataloader() for row in batch.inputs]
+    rows = [row for batch in task.val_dataloader()[0] for row in batch.inputs]
     longest = max(rows, key=lambda row: row.count_nonzero())
     assert sum(row.shape == longest.shape and torch.equal(row, longest) for row in rows) == 1
     for step in range(20):
@@ -286,3 +288,13 @@ def test_lengths_that_make_no_sense_are_refused_with_the_rule(name, settings, wo
     with pytest.raises(ValueError) as refusal:  # noqa: PT011
         build(name, *[f"task.{setting}" for setting in settings])
     assert all(word in str(refusal.value) for word in words)
+
+
+def test_far_sequences_are_longer_than_any_of_training_and_none_of_the_test_set(name):
+    task = build(name)
+    _, far = task.val_dataloader()
+    (batch,) = far
+    assert batch.mask.shape[1] > max(task.training_batch(i).mask.shape[1] for i in range(50))
+    for loader in task.test_dataloader():
+        for tested in loader:
+            assert tested.inputs.shape != batch.inputs.shape or not torch.equal(tested.inputs, batch.inputs)
