@@ -40,7 +40,7 @@ FONT, SMALL = ImageFont.truetype(DEJAVU, 13), ImageFont.truetype(DEJAVU, 10)
 
 
 class Animation(Probe):
-    """Logs `figures/animation` every `every` sequences, when training ends and after a test: a GIF, ten steps a second.
+    """Logs `figures/animation` every `every` sequences and after a test: a GIF, ten steps a second.
 
     TensorBoard shows stills, so it gets the last frame.
     """

@@ -21,7 +21,7 @@ class Probe(L.Callback):
     """Runs one fixed example through the machine and draws what happened.
 
     A new member states its `name` and its `draw`, and sets `needs_memory` to False if it can do without one. In return
-    its picture is made every `every` sequences, when training ends and after a test: as `<folder>/<name>_<sequences>`
+    its picture is made every `every` sequences and after a test, which ends a run: as `<folder>/<name>_<sequences>`
     and as `figures/<name>` in every logger that takes images. Training goes on as if nobody had looked: no random
     number is drawn, and every mode is put back.
 
@@ -55,9 +55,6 @@ class Probe(L.Callback):
         # resumed run draws when an uninterrupted one does, with nothing to save.
         if pl_module.sequences // self.every > self.sequences_before // self.every:
             self.publish(trainer, pl_module)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.publish(trainer, pl_module)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.publish(trainer, pl_module)

@@ -8,7 +8,7 @@ from ntm.trace import Trace
 
 
 class Episode(Probe):
-    """Logs `figures/episode` every `every` sequences, when training ends and after a test: four strips over time."""
+    """Logs `figures/episode` every `every` sequences and after a test: four strips over time."""
 
     name = "episode"
     needs_memory = False

@@ -8,7 +8,7 @@ from ntm.trace import Trace
 
 
 class Evolution(Probe):
-    """Logs `figures/evolution` every `every` sequences, when training ends and after a test: a row of heatmaps."""
+    """Logs `figures/evolution` every `every` sequences and after a test: a row of heatmaps."""
 
     name = "evolution"
 

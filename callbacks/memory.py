@@ -8,7 +8,7 @@ from ntm.trace import Trace
 
 
 class Memory(Probe):
-    """Logs `figures/memory` every `every` sequences, when training ends and after a test: the matrix."""
+    """Logs `figures/memory` every `every` sequences and after a test: the matrix."""
 
     name = "memory"
 

@@ -8,7 +8,7 @@ from ntm.trace import Trace
 
 
 class Weightings(Probe):
-    """Logs `figures/weightings` every `every` sequences, when training ends and after a test: a map for every head."""
+    """Logs `figures/weightings` every `every` sequences and after a test: a map for every head."""
 
     name = "weightings"
 

@@ -8,7 +8,7 @@ from ntm.trace import Trace
 
 
 class WrittenAndRead(Probe):
-    """Logs `figures/written_and_read` every `every` sequences, when training ends and after a test: a map of each."""
+    """Logs `figures/written_and_read` every `every` sequences and after a test: a map of each."""
 
     name = "written_and_read"
 
