@@ -12,6 +12,7 @@ import csv
 import json
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -53,8 +54,11 @@ def run(folder: Path, seed: int, overrides: list[str]) -> dict[str, Any]:
         command = [sys.executable, str(ROOT / "train.py"), f"seed={seed}", f"hydra.run.dir={place}", *overrides]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if done.returncode:
-            return {"seed": seed, "failure": done.stderr.strip().splitlines()[-1]}
+            return {"seed": seed, "failure": [f"exit code {done.returncode}", *done.stderr.strip().splitlines()][-1]}
     results = json.loads((place / "results.json").read_text())
+    before = shlex.split(results["command"])[3:]  # behind the program, the seed and the folder
+    if before != overrides:
+        raise SystemExit(f"{place} holds a run with {' '.join(before) or 'no overrides'}. Choose another --name.")
     with (place / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row.get("val/error_bits")]
     results["curve"] = [(float(r["sequences"]), float(r["val/error_bits"]), float(r["val/bits"])) for r in rows]
@@ -75,13 +79,20 @@ def converged(curve: list[tuple[float, float, float]]) -> tuple[float | None, bo
     return curve[first][0], all(below[first:])
 
 
+def ever_sure(curve: list[tuple[float, float, float]]) -> bool:
+    return any(bits < 0.05 for _, _, bits in curve)
+
+
 def record(name: str, command: str, runs: list[dict[str, Any]], jobs: int) -> None:
     """Put a table of the runs under its heading in docs/results.md, in the place of an older one."""
     finished = [r for r in runs if "failure" not in r]
+    if not finished:
+        raise SystemExit(f"every run failed: {runs[0]['failure']}")
     lengths = list(finished[0]["test"])
     solved = [r for r in finished if all(row["error_bits"] == 0 for row in r["test"].values())]
     in_range = [r for r in finished if r["curve"] and r["curve"][-1][1] == 0]
     first_zero = [sequences for r in finished if (sequences := converged(r["curve"])[0])]
+    first_sure = [next(n for n, _, bits in r["curve"] if bits < 0.05) for r in finished if ever_sure(r["curve"])]
     versions = ", ".join(f"{key} {value}" for key, value in finished[0]["versions"].items())
     commits = sorted({str(r["commit"])[:10] + ("-dirty" if "dirty" in str(r["commit"]) else "") for r in finished})
     lines = [
@@ -94,6 +105,7 @@ def record(name: str, command: str, runs: list[dict[str, Any]], jobs: int) -> No
         f"- No wrong bit at the end on held-out sequences of the training range: {len(in_range)} of {len(runs)} seeds.",
         f"- No wrong bit at any test length: {len(solved)} of {len(runs)} seeds.",
         f"- Sequences to the first held-out evaluation below 0.1 wrong bits: {spread(first_zero)}.",
+        f"- Sequences to the first below 0.05 bits: {spread(first_sure)}.",
         f"- Sequences in all: {spread([r['sequences'] for r in finished])}.",
         f"- Seconds from the command to the end of training: {spread([r['seconds'] for r in finished])}.",
         "",

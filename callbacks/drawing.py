@@ -46,7 +46,7 @@ WRITES: Colormap = LinearSegmentedColormap.from_list("writes", ["white", "#F5A15
 READS: Colormap = LinearSegmentedColormap.from_list("reads", ["white", "#7DBBE3", READ, "#003A5E"])
 SIGNED: Colormap = LinearSegmentedColormap.from_list(
     "signed", ["#40004B", "#762A83", "#B08BC0", "#F7F7F7", "#84C582", "#1B7837", "#00441B"]
-).with_extremes(bad="0.88")
+).with_extremes(bad="0.55")
 
 Scale = dict[str, Any]
 BITS: Scale = {"cmap": "Greys", "vmin": 0, "vmax": 1}
