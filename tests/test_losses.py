@@ -93,14 +93,24 @@ def test_huber_is_a_square_up_to_delta_and_a_line_beyond(delta):
     for logit, target in scored():
         d = abs(1 / (1 + math.exp(-logit)) - target)
         losses.append(d**2 / 2 if d <= delta else delta * (d - delta / 2))
-    assert_close(Huber(delta=delta)(LOGITS, TARGETS, MASK).item(), sum(losses) / len(losses), rtol=1e-6, atol=0)
+    assert_close(
+        Huber(delta=delta, weight=1.0)(LOGITS, TARGETS, MASK).item(), sum(losses) / len(losses), rtol=1e-6, atol=0
+    )
 
 
 def test_chance_is_an_eighth_in_huber_with_a_delta_of_1():
-    assert_close(Huber(delta=1.0)(torch.zeros_like(LOGITS), TARGETS, MASK).item(), 0.125)
+    assert_close(Huber(delta=1.0, weight=1.0)(torch.zeros_like(LOGITS), TARGETS, MASK).item(), 0.125)
 
 
 @pytest.mark.parametrize("delta", [0.0, -1.0])
 def test_huber_needs_a_positive_delta(delta):
     with pytest.raises(ValueError, match="greater than 0"):
-        Huber(delta=delta)
+        Huber(delta=delta, weight=1.0)
+
+
+def test_with_a_weight_of_4_an_undecided_bit_pulls_as_hard_as_under_cross_entropy():
+    def pull(loss):
+        logits = torch.zeros_like(LOGITS, requires_grad=True)
+        return torch.autograd.grad(loss(logits, TARGETS, MASK), logits)[0]
+
+    assert_close(pull(Huber(delta=1.0, weight=4.0)), pull(CrossEntropy()))

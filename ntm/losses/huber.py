@@ -10,15 +10,18 @@ from ntm.losses.base import Loss, masked_mean
 
 
 class Huber(Loss):
-    """Mean over the scored bits of d^2 / 2 where d = |p - target| <= delta, and delta (d - delta / 2) beyond.
+    """`weight` times the mean over the scored bits of d^2 / 2 where d = |p - target| is at most delta.
 
-    Since d < 1, a delta of 1 or more is half the squared error; 0.125 is chance there.
+    Beyond, it is delta (d - delta / 2). Since d < 1, a delta of 1 or more is half the squared error. A weight of 4
+    makes the gradient of an undecided bit as large as cross-entropy's, so that one optimiser serves both; chance
+    is then 0.5.
     """
 
     @validate_call
-    def __init__(self, *, delta: PositiveFloat):
+    def __init__(self, *, delta: PositiveFloat, weight: PositiveFloat):
         super().__init__()
         self.delta = delta
+        self.weight = weight
 
     def forward(
         self,
@@ -27,4 +30,4 @@ class Huber(Loss):
         mask: Bool[Tensor, "batch time"],
     ) -> Float[Tensor, ""]:
         error = F.huber_loss(torch.sigmoid(logits), targets, reduction="none", delta=self.delta)
-        return masked_mean(error, mask)
+        return self.weight * masked_mean(error, mask)
