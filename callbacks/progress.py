@@ -17,6 +17,9 @@ class Progress(TQDMProgressBar):
     def init_validation_tqdm(self) -> Tqdm:
         return Tqdm(disable=True)  # it takes less than a second
 
+    def init_test_tqdm(self) -> Tqdm:
+        return Tqdm(disable=True)  # a table follows
+
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)  # a numbering of runs; ours have folders
