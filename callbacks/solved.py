@@ -11,40 +11,56 @@ from torch.optim import Optimizer
 
 log = logging.getLogger(__name__)
 
+KEPT = ("in_a_row", "first_in_a_row", "settling_since", "rates")  # in a checkpoint
+
 
 class Solved(L.Callback):
-    """Once `monitor` was at or below `threshold` in `patience` validations in a row, settles the machine and stops.
+    """Once all `monitors` have been at or below `threshold` in `patience` validations in a row, settles and then stops.
 
     Settling is half a cosine from the rate of that moment to zero over `cooldown` steps (0 stops at once): it sharpens
     the weightings, and with them the generalisation to longer sequences. A machine that is not solved at its end goes
     back to the full rate. While it lasts, this rate overrules the scheduler's.
 
+    Some machines learn the first monitor's sequences in a way that never extends to the others'. Once the first alone
+    has been solved in `limit` validations in a row, the others are not waited for any more.
+
     Logs no key; says in the log after how many sequences. What it knows survives a resumed run.
     """
 
     @validate_call
-    def __init__(self, *, monitors: list[str], threshold: float, patience: PositiveInt, cooldown: NonNegativeInt):
+    def __init__(
+        self,
+        *,
+        monitors: list[str],
+        threshold: float,
+        patience: PositiveInt,
+        limit: PositiveInt,
+        cooldown: NonNegativeInt,
+    ):
         self.monitors = monitors
         self.threshold = threshold
         self.patience = patience
+        self.limit = limit
         self.cooldown = cooldown
-        self.in_a_row = 0
+        self.in_a_row = 0  # of all monitors
+        self.first_in_a_row = 0
         self.settling_since: int | None = None  # the step
         self.rates: list[float] = []  # of the optimiser's groups then
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        self.in_a_row = self.in_a_row + 1 if self.solved(trainer) else 0
+        self.in_a_row = self.in_a_row + 1 if self.solved(trainer, self.monitors) else 0
+        self.first_in_a_row = self.first_in_a_row + 1 if self.solved(trainer, self.monitors[:1]) else 0
         (optimizer,) = trainer.optimizers
-        if self.settling_since is None and self.in_a_row >= self.patience:
-            log.info(
-                f"solved after {pl_module.sequences:,} sequences: {' and '.join(self.monitors)} <= {self.threshold:g}"
-            )
+        waited = self.first_in_a_row >= self.limit
+        if self.settling_since is None and (waited or self.in_a_row >= self.patience):
+            which = " and ".join(self.monitors[: 1 if waited else None])
+            log.info(f"solved after {pl_module.sequences:,} sequences: {which} <= {self.threshold:g}")
             self.settling_since = trainer.global_step
             self.rates = [group["lr"] for group in optimizer.param_groups]
         if self.settling_since is not None and trainer.global_step >= self.settling_since + self.cooldown:
-            if self.in_a_row:
+            if waited or self.in_a_row:
                 trainer.should_stop = True
             else:
                 log.info(f"not solved any more after {pl_module.sequences:,} sequences: back to the full rate")
@@ -56,24 +72,24 @@ class Solved(L.Callback):
             progress = (trainer.global_step - self.settling_since) / self.cooldown
             set_rates(optimizer, [rate * (1 + cos(pi * min(1, progress))) / 2 for rate in self.rates])
 
-    def solved(self, trainer: L.Trainer) -> bool:
-        for monitor in self.monitors:
+    def solved(self, trainer: L.Trainer, monitors: list[str]) -> bool:
+        for monitor in monitors:
             if monitor not in trainer.callback_metrics:
                 measured = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
                 raise ValueError(
                     f"callbacks.solved.monitors={monitor} is not measured by validation, which has {measured}. "
                     "Name one of these."
                 )
-        solved = all(float(trainer.callback_metrics[monitor]) <= self.threshold for monitor in self.monitors)
+        solved = all(float(trainer.callback_metrics[monitor]) <= self.threshold for monitor in monitors)
         # All processes must stop together, whatever each of them has measured.
         return trainer.strategy.reduce_boolean_decision(solved)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"in_a_row": self.in_a_row, "settling_since": self.settling_since, "rates": self.rates}
+        return {name: getattr(self, name) for name in KEPT}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.in_a_row, self.settling_since = state_dict["in_a_row"], state_dict["settling_since"]
-        self.rates = state_dict["rates"]
+        for name in KEPT:
+            setattr(self, name, state_dict[name])
 
 
 def set_rates(optimizer: Optimizer, rates: list[float]) -> None:

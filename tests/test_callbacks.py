@@ -249,7 +249,7 @@ def test_tensorboard_gets_every_picture(tmp_path):
 
 
 def test_training_stops_when_solved_for_patience_validations_in_a_row(caplog):
-    solved = Solved(monitors=["val/error_bits"], threshold=0.5, patience=3, cooldown=0)
+    solved = Solved(monitors=["val/error_bits"], threshold=0.5, patience=3, limit=99, cooldown=0)
     run = trainer(solved, steps=50, val_check_interval=1, limit_val_batches=1)
 
     with caplog.at_level(logging.INFO, logger="callbacks.solved"):
@@ -272,7 +272,7 @@ class Rates(L.Callback):
 
 
 def test_a_solved_machine_settles_while_the_rate_falls_to_zero():
-    rates, solved = Rates(), Solved(monitors=["val/error_bits"], threshold=0.0, patience=1, cooldown=4)
+    rates, solved = Rates(), Solved(monitors=["val/error_bits"], threshold=0.0, patience=1, limit=99, cooldown=4)
     run = trainer(solved, rates, steps=50, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
 
     run.fit(Learner(measured=(9.0, 0.0, 9.0, 9.0, 0.0, 0.0)), Task())
@@ -282,7 +282,7 @@ def test_a_solved_machine_settles_while_the_rate_falls_to_zero():
 
 
 def test_a_machine_that_did_not_stay_solved_goes_back_to_the_full_rate():
-    rates, solved = Rates(), Solved(monitors=["val/error_bits"], threshold=0.0, patience=1, cooldown=2)
+    rates, solved = Rates(), Solved(monitors=["val/error_bits"], threshold=0.0, patience=1, limit=99, cooldown=2)
     run = trainer(solved, rates, steps=50, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
 
     run.fit(Learner(measured=(0.0, 0.0, 9.0, 9.0, 0.0, 0.0, 0.0)), Task())
@@ -290,9 +290,26 @@ def test_a_machine_that_did_not_stay_solved_goes_back_to_the_full_rate():
     assert rates.seen == [0.1, 0.1, 0.05, 0.1, 0.1, 0.1, 0.05]
 
 
+def test_other_monitors_are_not_waited_for_beyond_the_limit():
+    class Near(Learner):
+        """Right in the training range, and never beyond it."""
+
+        def validation_step(self, batch: Batch, batch_idx: int) -> None:
+            self.log("val/error_bits", 0.0, batch_size=BATCH_SIZE)
+            self.log("far/error_bits", 9.0, batch_size=BATCH_SIZE)
+
+    monitors = ["val/error_bits", "far/error_bits"]
+    solved, rates = Solved(monitors=monitors, threshold=0.0, patience=2, limit=3, cooldown=2), Rates()
+    run = trainer(solved, rates, steps=50, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
+
+    run.fit(Near(), Task())
+
+    assert rates.seen == [0.1, 0.1, 0.1, 0.1, 0.05]
+
+
 def test_a_resumed_run_goes_on_counting_what_was_solved(tmp_path):
     def run(steps: int) -> L.Trainer:
-        solved = Solved(monitors=["val/error_bits"], threshold=0.0, patience=3, cooldown=0)
+        solved = Solved(monitors=["val/error_bits"], threshold=0.0, patience=3, limit=99, cooldown=0)
         return trainer(solved, steps=steps, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
 
     first = run(steps=2)
@@ -306,7 +323,7 @@ def test_a_resumed_run_goes_on_counting_what_was_solved(tmp_path):
 
 def test_a_monitor_that_nobody_measures_is_refused_with_what_there_is():
     run = trainer(
-        Solved(monitors=["val/eror_bits"], threshold=0.0, patience=1, cooldown=0),
+        Solved(monitors=["val/eror_bits"], threshold=0.0, patience=1, limit=99, cooldown=0),
         val_check_interval=1,
         limit_val_batches=1,
         num_sanity_val_steps=0,
