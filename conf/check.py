@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -158,10 +159,13 @@ class Check(Callback):
         HydraConfig.instance().set_config(config)  # so that hydra.run.dir can name the chosen task
         cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         with exit_on_mistake():
-            folder = Path(config.hydra.run.dir)
-            if (folder / ".hydra").exists():
+            folder = Path(config.hydra.run.dir).resolve()
+            left = any((folder / name).exists() for name in (".hydra", "checkpoints", "results.json"))
+            # Lightning starts the other processes of a run by the same command, in the same folder.
+            if left and os.environ.get("LOCAL_RANK", "0") == "0":
                 raise ConfigError(
-                    f"hydra.run.dir={folder} already holds a run. Choose another folder, or leave hydra.run.dir out."
+                    f"hydra.run.dir={config.hydra.run.dir} already holds a run. Choose another folder, or leave "
+                    "hydra.run.dir out."
                 )
             cfg.output_dir = str(folder)
             from train import check

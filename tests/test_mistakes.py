@@ -326,9 +326,11 @@ def test_a_mistake_on_the_command_line_leaves_no_folder(overrides, words, shell)
     assert [word for word in words if word not in line] == []
 
 
-def test_a_run_never_goes_into_the_folder_of_another(shell, tmp_path):
-    (tmp_path / "run/.hydra").mkdir(parents=True)
-    assert "hydra.run.dir=run already holds a run" in shell("hydra.run.dir=run")
+@pytest.mark.parametrize("left", [".hydra", "checkpoints", "results.json"])
+@pytest.mark.parametrize("given", ["run", "new/../run"])
+def test_a_run_never_goes_into_the_folder_of_another(given, left, shell, tmp_path):
+    (tmp_path / "run" / left).mkdir(parents=True)
+    assert f"hydra.run.dir={given} already holds a run" in shell(f"hydra.run.dir={given}")
 
 
 def test_a_mistake_in_one_job_of_a_sweep_is_one_line(monkeypatch, capsys, tmp_path):
