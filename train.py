@@ -79,9 +79,12 @@ def main(cfg: DictConfig) -> float:
     task, learner, trainer = build(cfg)
     try:
         trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
-        best = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None)
+        ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+        best = next((c for c in ours if c.best_model_score is not None), None)
+        if best is None and "val/bits" not in trainer.callback_metrics:  # resumed for less than an interval
+            trainer.validate(learner, datamodule=task, verbose=False)
+        cost = best.best_model_score if best else trainer.callback_metrics["val/bits"]
         path = best.best_model_path if best else None
-        cost = (best and best.best_model_score) or trainer.callback_metrics["val/bits"]
         trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
     finally:
         wandb.finish()  # or the next job of a sweep would go on in this run
