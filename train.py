@@ -80,11 +80,10 @@ def main(cfg: DictConfig) -> float:
     try:
         trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
         ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
-        best = next((c for c in ours if c.best_model_score is not None), None)
+        best = next(((c.best_model_score, c.best_model_path) for c in ours if c.best_model_score is not None), None)
         if best is None and "val/bits" not in trainer.callback_metrics:  # resumed for less than an interval
             trainer.validate(learner, datamodule=task, verbose=False)
-        cost = best.best_model_score if best else trainer.callback_metrics["val/bits"]
-        path = best.best_model_path if best else None
+        cost, path = best or (trainer.callback_metrics["val/bits"], None)
         trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
     finally:
         wandb.finish()  # or the next job of a sweep would go on in this run
