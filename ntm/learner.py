@@ -46,17 +46,24 @@ class Learner(L.LightningModule):
         self.config = config
         self.test_names = test_names
         self.sequences = 0
+        self.unstepped = 0  # sequences whose gradients no step has taken yet
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self.machine(batch.inputs)
         loss = self.loss(logits, batch.targets, batch.mask)
-        self.sequences += len(batch.inputs) * self.trainer.world_size
+        self.unstepped += len(batch.inputs) * self.trainer.world_size
         # Measuring costs more than a small machine's step, so only where the row is written.
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/loss", loss.detach())
             self.measure("train", batch, logits.detach())
             self.log_sequences()
         return loss
+
+    def optimizer_step(self, *step: Any, **kwargs: Any) -> None:
+        """Count sequences with the step that they make, so that every checkpoint, a crash's too, agrees with itself."""
+        super().optimizer_step(*step, **kwargs)
+        self.sequences += self.unstepped
+        self.unstepped = 0
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.measure(("val", "far")[dataloader_idx], batch, self.machine(batch.inputs))
@@ -85,7 +92,7 @@ class Learner(L.LightningModule):
 
     def log_sequences(self) -> None:
         """The axis of every other figure, in the same row."""
-        self.log("sequences", float(self.sequences))
+        self.log("sequences", float(self.sequences + self.unstepped))
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameters())
