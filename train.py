@@ -74,7 +74,6 @@ def main(cfg: DictConfig) -> float:
     from rich.syntax import Syntax
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
-    check_settings(cfg)  # a job of a sweep comes here unchecked
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
     try:

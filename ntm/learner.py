@@ -17,6 +17,8 @@ from ntm.losses.base import Loss
 from ntm.machine import Machine
 from ntm.metrics import METRICS
 
+REMEDY = "Give a run's checkpoints/last.ckpt to go on with it, its checkpoints/best.ckpt to measure it."
+
 
 class Learner(L.LightningModule):
     """Teaches a machine a task.
@@ -124,7 +126,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         ValueError: there is no such file, or it is not a checkpoint of a Learner.
     """
     if not Path(path).is_file():
-        raise ValueError(f"checkpoint={path} is not a file. Give the path of a run's checkpoints/best.ckpt.")
+        raise ValueError(f"checkpoint={path} is not a file. {REMEDY}")
     try:
         # torch takes no notice of a bit that has flipped, the checksums of the archive do.
         sound = is_zipfile(path) and ZipFile(path).testzip() is None
@@ -132,7 +134,5 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     except (RuntimeError, UnpicklingError, EOFError) as error:
         raise ValueError(f"checkpoint={path} cannot be read: it is damaged, or not plain data.") from error
     if not {"state_dict", "config", "sequences"} <= checkpoint.keys():
-        raise ValueError(
-            f"checkpoint={path} is damaged, or not a checkpoint of this project. Give a run's checkpoints/best.ckpt."
-        )
+        raise ValueError(f"checkpoint={path} is damaged, or not a checkpoint of this project. {REMEDY}")
     return checkpoint

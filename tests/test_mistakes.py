@@ -24,6 +24,12 @@ MISTAKES = [
     ("loss=", "loss="),
     ("experiment=nature", "experiment=nature is not an option"),
     ("logger=[csv,comet]", "logger=comet is not an option"),
+    ("callbacks=[default,typo]", "callbacks=typo is not an option", "redraw, results, solved"),
+    ("+callbacks.redraw.at=8", "callbacks.redraw is not chosen", "callbacks=[...,redraw]"),
+    ("+logger.csv=3", "logger.csv is not chosen"),
+    ("+callbacks=redraw", "callbacks is chosen already", "callbacks=[default,redraw]"),
+    ("callbacks=[]", "callbacks is not chosen"),
+    ("logger=[]", "logger is not chosen"),
     ("sede=2", "sede", "Did you mean seed?"),
     ("memory.num_slot=8", "memory.num_slot", "Did you mean memory.num_slots?"),
     ("trainer.max_step=8", "trainer.max_step", "Did you mean trainer.max_steps?"),
@@ -227,7 +233,9 @@ def test_a_damaged_checkpoint_is_refused(program, damage, checkpoint, said, tmp_
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("name", ["missing.ckpt", "", "runs/missing.ckpt"])
 def test_a_missing_checkpoint_is_refused(program, name, said, tmp_path):
-    assert "is not a file" in said(lambda: PROGRAMS[program](tmp_path / name))
+    assert said(lambda: PROGRAMS[program](tmp_path / name)).startswith(
+        f"error: checkpoint={tmp_path / name} is not a file"
+    )
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -333,14 +341,15 @@ def test_a_run_never_goes_into_the_folder_of_another(given, left, shell, tmp_pat
     assert f"hydra.run.dir={given} already holds a run" in shell(f"hydra.run.dir={given}")
 
 
-def test_a_mistake_in_one_job_of_a_sweep_is_one_line(monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize("mistake", ["seed=-1", "checkpoint=nowhere.ckpt"])
+def test_a_mistake_in_one_job_of_a_sweep_is_one_line(mistake, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.setattr(sys, "argv", [train.__file__, "-m", "seed=-1", "logger=csv"])
+    monkeypatch.setattr(sys, "argv", [train.__file__, "-m", mistake, "logger=csv"])
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit) as ended:
         cli(train.main)
     GlobalHydra.instance().clear()
     assert ended.value.code == 2
-    assert "error: seed=-1" in capsys.readouterr().err
+    assert f"error: {mistake} " in capsys.readouterr().err
     assert not list(tmp_path.rglob("metrics.csv"))
