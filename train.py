@@ -61,6 +61,8 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     callbacks = [instantiate(cfg, f"callbacks.{name}") for name in cfg.callbacks]
     metrics = CSVLogger(cfg.output_dir, name="", version="")
     trainer = instantiate(cfg, "trainer", logger=[metrics, *loggers], callbacks=callbacks)
+    # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
+    trainer.precision_plugin.convert_module(learner)
     return task, learner, trainer
 
 
@@ -100,11 +102,16 @@ def check(cfg: DictConfig) -> None:
     from ntm.learner import read_checkpoint
 
     with torch.device("meta"):
-        _, learner, _ = build(cfg)
+        task, learner, trainer = build(cfg)
         with explained("optimizer", cfg.optimizer):
             optimizer = learner.optimizer(learner.parameters())
         with explained("scheduler", cfg.scheduler):
             learner.scheduler(optimizer)
+    if cfg.engine == "fused":
+        with explained("engine", cfg):
+            device = trainer.strategy.root_device
+            inputs = trainer.precision_plugin.convert_input(torch.empty(1, 1, task.input_size, device=device))
+            learner.machine.to_empty(device=device).fuses(inputs)
     if cfg.checkpoint is not None:
         with explained("checkpoint", cfg):
             checkpoint = read_checkpoint(cfg.checkpoint)

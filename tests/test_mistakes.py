@@ -127,7 +127,10 @@ MISTAKES = [
     ("trainer.devices=0", "trainer: ", "devices=0"),
     ("trainer.devices=-3", "trainer: ", "int > 0"),
     ("+trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches=0"),
-    ("+trainer.precision=3", "trainer: ", "Precision", "3"),
+    ("trainer.precision=3", "trainer.precision=3", "64-true"),
+    ("trainer.precision=bf16-mixed", "trainer.precision=bf16-mixed", "32-true"),
+    ("engine=fused memory=none trainer.accelerator=cpu", "engine=fused does not apply", "NoMemory", "engine=auto"),
+    ("engine=fused trainer.precision=64-true trainer.accelerator=cpu", "engine=fused does not apply", "float64"),
     ("trainer.num_sanity_val_steps=-2", "trainer.num_sanity_val_steps=-2"),
     # watchers
     ("callbacks.progress.refresh_rate=-1", "callbacks.progress.refresh_rate=-1"),

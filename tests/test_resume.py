@@ -81,6 +81,15 @@ def test_a_run_that_crashed_in_the_middle_of_a_step_matches_too(hook, tmp_path):
     assert_same(straight, resumed)
 
 
+def test_a_run_in_double_precision_loses_no_digit_when_resumed(tmp_path):
+    chosen = ("engine=auto", "trainer.precision=64-true")
+    straight = fit(tmp_path / "straight", 6, *chosen)
+    fit(tmp_path / "first", 3, *chosen)
+    resumed = fit(tmp_path / "second", 6, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
+    assert straight["machine.output.weight"].dtype == torch.float64
+    assert_same(straight, resumed)
+
+
 def test_a_run_interrupted_twice_matches_too(tmp_path):
     straight = fit(tmp_path / "straight", 6)
     fit(tmp_path / "first", 6, crash=2)
