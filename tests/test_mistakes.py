@@ -289,6 +289,9 @@ def test_a_run_that_has_had_all_its_steps_cannot_go_on(checkpoint, said):
         ({}, ["checkpoint is missing", "python evaluate.py checkpoint="]),
         ({"task": {"test_length": [3]}}, ["task.test_length", "task.test_lengths"]),
         ({"speed": 3}, ["speed"]),
+        ({"logger": "csv"}, ["logger=csv cannot be chosen", "its own task and machine"]),
+        ({"task": "recall"}, ["task=recall cannot be chosen", "task.NAME=VALUE"]),
+        ({"checkpoint": 5}, ["error: checkpoint=5 is not a file"]),
         ({"task": {"test_lengths": [0]}}, ["task.test_lengths=[0]", "greater than 0"]),
         ({"memory": {"num_slots": 0}}, ["memory.num_slots=0", "greater than 0"]),
         ({"memory": {"num_slots": 8}}, ["holds another machine", "machine.memory.M_0.value"]),
@@ -299,6 +302,22 @@ def test_a_mistake_in_evaluating_is_one_line(overrides, words, checkpoint, said)
     given = {"checkpoint": str(checkpoint)} if overrides else {}
     line = said(lambda: evaluate.evaluate(OmegaConf.create(given | overrides)))
     assert [word for word in words if word not in line] == []
+
+
+def test_a_word_that_is_not_a_setting_is_taken_for_the_checkpoint(said, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "run/best.ckpt"])
+    assert "Did you mean checkpoint=run/best.ckpt?" in said(evaluate.main)
+
+
+@pytest.mark.parametrize(("place", "beside"), [("checkpoints", "evaluation"), ("kept", "kept/evaluation")])
+def test_an_evaluation_lands_in_its_run_whatever_device_that_had(place, beside, checkpoint, tmp_path, monkeypatch):
+    kept = torch.load(checkpoint, weights_only=True)
+    kept["config"]["trainer"] |= {"accelerator": "cuda", "devices": 8, "strategy": "ddp"}
+    (tmp_path / place).mkdir()
+    torch.save(kept, tmp_path / place / "best.ckpt")
+    monkeypatch.chdir(tmp_path / place)
+    evaluate.evaluate(OmegaConf.create({"checkpoint": "best.ckpt"}))
+    assert list((tmp_path / beside).glob("*/results.json"))
 
 
 # --- the whole way from the command line
