@@ -4,7 +4,8 @@
     python evaluate.py checkpoint=... task.test_lengths=[33,73,90] task.probe_length=40
 
 Machine and task are rebuilt from the checkpoint alone. Every further key=value changes its configuration; results and
-pictures go to a new folder in the run's `evaluation/`, or to `output_dir=PATH`.
+pictures go to a new folder in the run's `evaluation/`, or to `output_dir=PATH`. It runs in one process, on whatever
+device is there.
 """
 
 import sys
@@ -22,6 +23,9 @@ def main() -> None:
         print(__doc__.strip())
         return
     with exit_on_mistake():
+        for word in sys.argv[1:]:
+            if "=" not in word:
+                raise ConfigError(f"{word} is not key=value. Did you mean checkpoint={word}?")
         evaluate(OmegaConf.from_dotlist(sys.argv[1:]))
 
 
@@ -37,10 +41,22 @@ def evaluate(overrides: DictConfig) -> None:
     if path is None:
         raise ConfigError("checkpoint is missing. Say which: python evaluate.py checkpoint=PATH.")
     with explained("checkpoint", overrides):
-        checkpoint = read_checkpoint(path)
+        checkpoint = read_checkpoint(str(path))
     cfg = OmegaConf.create(checkpoint["config"])
-    cfg.output_dir = str(Path(path).parent.parent / "evaluation" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
+    folder = Path(path).resolve().parent
+    run = folder.parent if folder.name == "checkpoints" else folder
+    cfg.output_dir = str(run / "evaluation" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
     cfg.logger = {}
+    # What the training ran on need not be here.
+    cfg.trainer.update(accelerator="auto", devices=1, strategy="auto")
+    if cfg.engine == "fused":
+        cfg.engine = "auto"
+    for key in map(str, overrides):
+        if isinstance(cfg.get(key), DictConfig) and not isinstance(overrides[key], DictConfig):
+            raise ConfigError(
+                f"{key}={overrides[key]} cannot be chosen: a checkpoint is measured with its own task and machine. "
+                f"Leave it out, or change a setting of it: {key}.NAME=VALUE."
+            )
     OmegaConf.set_struct(cfg, True)
     cfg.merge_with(overrides)
 

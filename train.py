@@ -61,6 +61,8 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     callbacks = [instantiate(cfg, f"callbacks.{name}") for name in cfg.callbacks]
     metrics = CSVLogger(cfg.output_dir, name="", version="")
     trainer = instantiate(cfg, "trainer", logger=[metrics, *loggers], callbacks=callbacks)
+    # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
+    trainer.precision_plugin.convert_module(learner)
     return task, learner, trainer
 
 
@@ -74,14 +76,15 @@ def main(cfg: DictConfig) -> float:
     from rich.syntax import Syntax
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
-    check_settings(cfg)  # a job of a sweep comes here unchecked
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
     try:
         trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
-        best = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None)
-        path = best.best_model_path if best else None
-        cost = (best and best.best_model_score) or trainer.callback_metrics["val/bits"]
+        ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+        best = next(((c.best_model_score, c.best_model_path) for c in ours if c.best_model_score is not None), None)
+        if best is None and "val/bits" not in trainer.callback_metrics:  # resumed for less than an interval
+            trainer.validate(learner, datamodule=task, verbose=False)
+        cost, path = best or (trainer.callback_metrics["val/bits"], None)
         trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
     finally:
         wandb.finish()  # or the next job of a sweep would go on in this run
@@ -99,11 +102,16 @@ def check(cfg: DictConfig) -> None:
     from ntm.learner import read_checkpoint
 
     with torch.device("meta"):
-        _, learner, _ = build(cfg)
+        task, learner, trainer = build(cfg)
         with explained("optimizer", cfg.optimizer):
             optimizer = learner.optimizer(learner.parameters())
         with explained("scheduler", cfg.scheduler):
             learner.scheduler(optimizer)
+    if cfg.engine == "fused":
+        with explained("engine", cfg):
+            device = trainer.strategy.root_device
+            inputs = trainer.precision_plugin.convert_input(torch.empty(1, 1, task.input_size, device=device))
+            learner.machine.to_empty(device=device).fuses(inputs)
     if cfg.checkpoint is not None:
         with explained("checkpoint", cfg):
             checkpoint = read_checkpoint(cfg.checkpoint)

@@ -27,19 +27,20 @@ class Results(L.Callback):
     Wall times count from the command's start, imports and all. `seconds` ends with training; `seconds_to_first_step`
     after the first step; `seconds_to_solution` is `seconds` of a run that ended without a wrong bit at any test length,
     else null. `sequences_per_second` is the rate from the first step on, held-out measurements and pictures included.
-    `sequences` and `seconds` are of the whole training, also where an earlier checkpoint is what was measured.
+    `sequences` and `seconds` are of the whole training, also where an earlier checkpoint is what was measured. Where
+    nothing was trained, what would be of its training is null.
     """
 
     @validate_call
     def __init__(self, *, folder: Path):
         self.path = folder / "results.json"
-        self.training: dict[str, Any] = {}
+        self.training: dict[str, Any] = dict.fromkeys(("seconds", "seconds_to_first_step", "sequences_per_second"))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.first_sequence = pl_module.sequences
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
-        if "seconds_to_first_step" not in self.training:
+        if self.training["seconds_to_first_step"] is None:
             self.training["seconds_to_first_step"] = time.time() - began
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -55,7 +56,7 @@ class Results(L.Callback):
             results = self.results(trainer, pl_module)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(json.dumps(results, indent=2) + "\n")
-            rich.print(table(results))
+            rich.print(table(results, pl_module.sequences))
             rich.print(f"Everything is in {self.path.parent}")
         start_clock()
 
@@ -65,7 +66,7 @@ class Results(L.Callback):
             name: {metric: trainer.callback_metrics[f"test/{name}/{metric}"].item() for metric in METRICS}
             for name in pl_module.test_names
         }
-        solved = self.training and all(row["error_bits"] == 0 for row in test.values())
+        solved = self.training["seconds"] and all(row["error_bits"] == 0 for row in test.values())
         return {
             "task": config["task"]["_target_"].split(".")[1],
             "seed": config["seed"],
@@ -86,9 +87,9 @@ def start_clock() -> None:
     began = time.time()
 
 
-def table(results: dict[str, Any]) -> Table:
-    """The figures over the test lengths, for a person to read."""
-    shown = Table(title=f"{results['task']} after {results['sequences']:,} sequences")
+def table(results: dict[str, Any], sequences: int) -> Table:
+    """The figures over the test lengths of a machine that has seen so many sequences, for a person to read."""
+    shown = Table(title=f"{results['task']}: the measured machine, after {sequences:,} sequences")
     for heading in ("length", "bits", "wrong bits", "bit error rate", "exact"):
         shown.add_column(heading, justify="right")
     for name, row in results["test"].items():

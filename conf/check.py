@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from hydra.errors import (
     OverrideParseException,
 )
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
@@ -85,11 +87,11 @@ def mistake(key: str, node: DictConfig, error: BaseException) -> str:
         yaml = f"conf/{key.split('.')[0]}/{target.split('.')[-2]}.yaml"
         return f"{setting}={value} {rule(first)}. Give another value; {yaml} says what it means."
     text = " ".join(str(error).split())  # ours, torch's or lightning's own words
-    if text.startswith(f"{key}."):
+    if text.startswith((f"{key}.", f"{key}=")):
         return text
     if isinstance(error, TypeError) and (argument := re.search("unexpected keyword argument '(.+?)'", text)):
         return unknown(f"{key}.{argument[1]}", target)
-    return f"{key}: {text} (building {target})"
+    return f"{key}: {text}" + (f" (building {target})" if target else "")
 
 
 def unknown(setting: str, target: str) -> str:
@@ -128,6 +130,10 @@ def check_settings(cfg: DictConfig) -> None:
     for key in sorted(ALLOWED.keys() - cfg.keys()):
         raise ConfigError(f"{key} is not chosen. Set {key}=... to an option that `python train.py --help` lists.")
     found = dict(entries(cfg))
+    for group in ("callbacks", "logger"):
+        for name in cfg[group]:
+            if f"{group}.{name}._target_" not in found:
+                raise ConfigError(f"{group}.{name} is not chosen. Choose it in the list: {group}=[...,{name}].")
     for where, value in found.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{where}={value} must be a finite number. Give another value.")
@@ -156,17 +162,29 @@ class Check(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # so that hydra.run.dir can name the chosen task
-        cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         with exit_on_mistake():
-            folder = Path(config.hydra.run.dir)
-            if (folder / ".hydra").exists():
+            folder = Path(config.hydra.run.dir).resolve()
+            left = any((folder / name).exists() for name in (".hydra", "checkpoints", "results.json"))
+            # Lightning starts the other processes of a run by the same command, in the same folder.
+            if left and os.environ.get("LOCAL_RANK", "0") == "0":
                 raise ConfigError(
-                    f"hydra.run.dir={folder} already holds a run. Choose another folder, or leave hydra.run.dir out."
+                    f"hydra.run.dir={config.hydra.run.dir} already holds a run. Choose another folder, or leave "
+                    "hydra.run.dir out."
                 )
-            cfg.output_dir = str(folder)
-            from train import check
+            self.check(config, folder)
 
-            check(cfg)
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """A job of a sweep, which nobody has seen before."""
+        if config.hydra.mode == RunMode.MULTIRUN:
+            with exit_on_mistake():
+                self.check(config, Path(config.hydra.runtime.output_dir))
+
+    def check(self, config: DictConfig, folder: Path) -> None:
+        from train import check
+
+        cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        cfg.output_dir = str(folder)
+        check(cfg)
 
 
 @contextmanager
@@ -183,13 +201,16 @@ def line(error: Exception) -> str:
     """One line for what Hydra and OmegaConf say in several."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        choices = sorted(error.options or [])
+        files = (path.stem for path in (Path(__file__).parent / group).glob("*.yaml"))
+        choices = sorted(error.options or files)  # of a list Hydra does not tell them
         near = get_close_matches(option, choices, n=1)
         hint = f"Did you mean {group}={near[0]}? " if near else ""
         return f"{group}={option} is not an option. {hint}Choose one of: {', '.join(choices)}."
     if isinstance(error, OverrideParseException):
         text = str(error).splitlines()[0]
         return f"{error.override} cannot be read: {text}. Write key=value, and quote what the shell would change."
+    if twice := re.match(r"Multiple values for (\w+)\.", str(error)):
+        return f"{twice[1]} is chosen already. Leave out the +; several are a list: callbacks=[default,redraw]."
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         key = str(cause.full_key or cause.key)

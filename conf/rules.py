@@ -20,6 +20,7 @@ RULES: dict[str, Any] = {
     "seed": Annotated[int, Field(ge=0, lt=2**32)],
     "engine": Literal["auto", "eager", "fused"],
     "checkpoint": str | None,
+    "trainer.precision": Literal["32-true", "64-true", 32, 64],
     "trainer.max_steps": PositiveInt,
     "trainer.val_check_interval": PositiveInt,
     "trainer.log_every_n_steps": PositiveInt,

@@ -17,6 +17,8 @@ from ntm.losses.base import Loss
 from ntm.machine import Machine
 from ntm.metrics import METRICS
 
+REMEDY = "Give a run's checkpoints/last.ckpt to go on with it, its checkpoints/best.ckpt to measure it."
+
 
 class Learner(L.LightningModule):
     """Teaches a machine a task.
@@ -46,17 +48,24 @@ class Learner(L.LightningModule):
         self.config = config
         self.test_names = test_names
         self.sequences = 0
+        self.unstepped = 0  # sequences whose gradients no step has taken yet
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self.machine(batch.inputs)
         loss = self.loss(logits, batch.targets, batch.mask)
-        self.sequences += len(batch.inputs) * self.trainer.world_size
+        self.unstepped += len(batch.inputs) * self.trainer.world_size
         # Measuring costs more than a small machine's step, so only where the row is written.
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/loss", loss.detach())
             self.measure("train", batch, logits.detach())
             self.log_sequences()
         return loss
+
+    def optimizer_step(self, *step: Any, **kwargs: Any) -> None:
+        """Count sequences with the step that they make, so that every checkpoint, a crash's too, agrees with itself."""
+        super().optimizer_step(*step, **kwargs)
+        self.sequences += self.unstepped
+        self.unstepped = 0
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.measure(("val", "far")[dataloader_idx], batch, self.machine(batch.inputs))
@@ -85,7 +94,7 @@ class Learner(L.LightningModule):
 
     def log_sequences(self) -> None:
         """The axis of every other figure, in the same row."""
-        self.log("sequences", float(self.sequences))
+        self.log("sequences", float(self.sequences + self.unstepped))
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameters())
@@ -117,7 +126,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         ValueError: there is no such file, or it is not a checkpoint of a Learner.
     """
     if not Path(path).is_file():
-        raise ValueError(f"checkpoint={path} is not a file. Give the path of a run's checkpoints/best.ckpt.")
+        raise ValueError(f"checkpoint={path} is not a file. {REMEDY}")
     try:
         # torch takes no notice of a bit that has flipped, the checksums of the archive do.
         sound = is_zipfile(path) and ZipFile(path).testzip() is None
@@ -125,7 +134,5 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     except (RuntimeError, UnpicklingError, EOFError) as error:
         raise ValueError(f"checkpoint={path} cannot be read: it is damaged, or not plain data.") from error
     if not {"state_dict", "config", "sequences"} <= checkpoint.keys():
-        raise ValueError(
-            f"checkpoint={path} is damaged, or not a checkpoint of this project. Give a run's checkpoints/best.ckpt."
-        )
+        raise ValueError(f"checkpoint={path} is damaged, or not a checkpoint of this project. {REMEDY}")
     return checkpoint

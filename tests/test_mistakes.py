@@ -24,6 +24,12 @@ MISTAKES = [
     ("loss=", "loss="),
     ("experiment=nature", "experiment=nature is not an option"),
     ("logger=[csv,comet]", "logger=comet is not an option"),
+    ("callbacks=[default,typo]", "callbacks=typo is not an option", "redraw, results, solved"),
+    ("+callbacks.redraw.at=8", "callbacks.redraw is not chosen", "callbacks=[...,redraw]"),
+    ("+logger.csv=3", "logger.csv is not chosen"),
+    ("+callbacks=redraw", "callbacks is chosen already", "callbacks=[default,redraw]"),
+    ("callbacks=[]", "callbacks is not chosen"),
+    ("logger=[]", "logger is not chosen"),
     ("sede=2", "sede", "Did you mean seed?"),
     ("memory.num_slot=8", "memory.num_slot", "Did you mean memory.num_slots?"),
     ("trainer.max_step=8", "trainer.max_step", "Did you mean trainer.max_steps?"),
@@ -121,7 +127,10 @@ MISTAKES = [
     ("trainer.devices=0", "trainer: ", "devices=0"),
     ("trainer.devices=-3", "trainer: ", "int > 0"),
     ("+trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches=0"),
-    ("+trainer.precision=3", "trainer: ", "Precision", "3"),
+    ("trainer.precision=3", "trainer.precision=3", "64-true"),
+    ("trainer.precision=bf16-mixed", "trainer.precision=bf16-mixed", "32-true"),
+    ("engine=fused memory=none trainer.accelerator=cpu", "engine=fused does not apply", "NoMemory", "engine=auto"),
+    ("engine=fused trainer.precision=64-true trainer.accelerator=cpu", "engine=fused does not apply", "float64"),
     ("trainer.num_sanity_val_steps=-2", "trainer.num_sanity_val_steps=-2"),
     # watchers
     ("callbacks.progress.refresh_rate=-1", "callbacks.progress.refresh_rate=-1"),
@@ -227,7 +236,9 @@ def test_a_damaged_checkpoint_is_refused(program, damage, checkpoint, said, tmp_
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("name", ["missing.ckpt", "", "runs/missing.ckpt"])
 def test_a_missing_checkpoint_is_refused(program, name, said, tmp_path):
-    assert "is not a file" in said(lambda: PROGRAMS[program](tmp_path / name))
+    assert said(lambda: PROGRAMS[program](tmp_path / name)).startswith(
+        f"error: checkpoint={tmp_path / name} is not a file"
+    )
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -278,6 +289,9 @@ def test_a_run_that_has_had_all_its_steps_cannot_go_on(checkpoint, said):
         ({}, ["checkpoint is missing", "python evaluate.py checkpoint="]),
         ({"task": {"test_length": [3]}}, ["task.test_length", "task.test_lengths"]),
         ({"speed": 3}, ["speed"]),
+        ({"logger": "csv"}, ["logger=csv cannot be chosen", "its own task and machine"]),
+        ({"task": "recall"}, ["task=recall cannot be chosen", "task.NAME=VALUE"]),
+        ({"checkpoint": 5}, ["error: checkpoint=5 is not a file"]),
         ({"task": {"test_lengths": [0]}}, ["task.test_lengths=[0]", "greater than 0"]),
         ({"memory": {"num_slots": 0}}, ["memory.num_slots=0", "greater than 0"]),
         ({"memory": {"num_slots": 8}}, ["holds another machine", "machine.memory.M_0.value"]),
@@ -288,6 +302,22 @@ def test_a_mistake_in_evaluating_is_one_line(overrides, words, checkpoint, said)
     given = {"checkpoint": str(checkpoint)} if overrides else {}
     line = said(lambda: evaluate.evaluate(OmegaConf.create(given | overrides)))
     assert [word for word in words if word not in line] == []
+
+
+def test_a_word_that_is_not_a_setting_is_taken_for_the_checkpoint(said, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "run/best.ckpt"])
+    assert "Did you mean checkpoint=run/best.ckpt?" in said(evaluate.main)
+
+
+@pytest.mark.parametrize(("place", "beside"), [("checkpoints", "evaluation"), ("kept", "kept/evaluation")])
+def test_an_evaluation_lands_in_its_run_whatever_device_that_had(place, beside, checkpoint, tmp_path, monkeypatch):
+    kept = torch.load(checkpoint, weights_only=True)
+    kept["config"]["trainer"] |= {"accelerator": "cuda", "devices": 8, "strategy": "ddp"}
+    (tmp_path / place).mkdir()
+    torch.save(kept, tmp_path / place / "best.ckpt")
+    monkeypatch.chdir(tmp_path / place)
+    evaluate.evaluate(OmegaConf.create({"checkpoint": "best.ckpt"}))
+    assert list((tmp_path / beside).glob("*/results.json"))
 
 
 # --- the whole way from the command line
@@ -326,19 +356,22 @@ def test_a_mistake_on_the_command_line_leaves_no_folder(overrides, words, shell)
     assert [word for word in words if word not in line] == []
 
 
-def test_a_run_never_goes_into_the_folder_of_another(shell, tmp_path):
-    (tmp_path / "run/.hydra").mkdir(parents=True)
-    assert "hydra.run.dir=run already holds a run" in shell("hydra.run.dir=run")
+@pytest.mark.parametrize("left", [".hydra", "checkpoints", "results.json"])
+@pytest.mark.parametrize("given", ["run", "new/../run"])
+def test_a_run_never_goes_into_the_folder_of_another(given, left, shell, tmp_path):
+    (tmp_path / "run" / left).mkdir(parents=True)
+    assert f"hydra.run.dir={given} already holds a run" in shell(f"hydra.run.dir={given}")
 
 
-def test_a_mistake_in_one_job_of_a_sweep_is_one_line(monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize("mistake", ["seed=-1", "checkpoint=nowhere.ckpt"])
+def test_a_mistake_in_one_job_of_a_sweep_is_one_line(mistake, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.setattr(sys, "argv", [train.__file__, "-m", "seed=-1", "logger=csv"])
+    monkeypatch.setattr(sys, "argv", [train.__file__, "-m", mistake, "logger=csv"])
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit) as ended:
         cli(train.main)
     GlobalHydra.instance().clear()
     assert ended.value.code == 2
-    assert "error: seed=-1" in capsys.readouterr().err
+    assert f"error: {mistake} " in capsys.readouterr().err
     assert not list(tmp_path.rglob("metrics.csv"))

@@ -1,5 +1,6 @@
 """A run may be interrupted: what goes on afterwards is what would have gone on."""
 
+import json
 from contextlib import nullcontext
 
 import lightning as L
@@ -16,23 +17,26 @@ EVERY = ("trainer.val_check_interval=3", "callbacks.last.every_n_train_steps=3")
 
 
 class Crash(L.Callback):
-    """Ends a run after a step, wherever that is."""
+    """Ends a run after a step, wherever that is: when all is done, or in the middle of the next one."""
 
-    def __init__(self, step: int):
+    def __init__(self, step: int, hook: str):
         self.step = step
+        setattr(self, hook, self.end)
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_) -> None:
+    def end(self, trainer: L.Trainer, *_) -> None:
         if trainer.global_step == self.step:
             raise ConnectionAbortedError
 
 
-def fit(folder, max_steps: int, *overrides: str, resume=None, crash=None) -> dict[str, Tensor]:
+def fit(
+    folder, max_steps: int, *overrides: str, resume=None, crash=None, hook="on_train_batch_end"
+) -> dict[str, Tensor]:
     """Train to a step, or until a crash; the weights, with the learning rate and the sequences seen."""
     cfg = compose(*TINY, *NOISY, *EVERY, *overrides, f"trainer.max_steps={max_steps}", output_dir=folder)
     torch.manual_seed(cfg.seed)
     task, learner, trainer = train.build(cfg)
     if crash:
-        trainer.callbacks.append(Crash(crash))
+        trainer.callbacks.append(Crash(crash, hook))
     with pytest.raises(ConnectionAbortedError) if crash else nullcontext():
         trainer.fit(learner, datamodule=task, ckpt_path=resume, weights_only=True)
     assert trainer.global_step == (crash or max_steps)
@@ -66,6 +70,23 @@ def test_a_run_that_crashed_at_any_step_can_be_resumed_and_matches_too(optimizer
     straight = fit(tmp_path / "straight", 6, *chosen)
     fit(tmp_path / "first", 6, *chosen, crash=crash)
     resumed = fit(tmp_path / "second", 6, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
+    assert_same(straight, resumed)
+
+
+@pytest.mark.parametrize("hook", ["on_before_backward", "on_before_optimizer_step"])
+def test_a_run_that_crashed_in_the_middle_of_a_step_matches_too(hook, tmp_path):
+    straight = fit(tmp_path / "straight", 6)
+    fit(tmp_path / "first", 6, crash=4, hook=hook)
+    resumed = fit(tmp_path / "second", 6, resume=tmp_path / "first/checkpoints/last.ckpt")
+    assert_same(straight, resumed)
+
+
+def test_a_run_in_double_precision_loses_no_digit_when_resumed(tmp_path):
+    chosen = ("engine=auto", "trainer.precision=64-true")
+    straight = fit(tmp_path / "straight", 6, *chosen)
+    fit(tmp_path / "first", 3, *chosen)
+    resumed = fit(tmp_path / "second", 6, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
+    assert straight["machine.output.weight"].dtype == torch.float64
     assert_same(straight, resumed)
 
 
@@ -111,3 +132,11 @@ def test_a_run_that_ends_between_two_measurements_can_be_resumed_too(tmp_path):
 def test_a_run_shorter_than_the_interval_is_measured_at_its_end(tmp_path):
     fit(tmp_path, 2, "trainer.val_check_interval=1000")
     assert (tmp_path / "checkpoints/best.ckpt").exists()
+
+
+def test_a_run_resumed_for_less_than_an_interval_measures_the_machine_it_has(tmp_path):
+    fit(tmp_path / "first", 3)
+    resumed = (f"checkpoint={tmp_path}/first/checkpoints/last.ckpt", "trainer.max_steps=4")
+    cost = train.main(compose(*TINY, *NOISY, *EVERY, *resumed, output_dir=tmp_path / "second"))
+    assert cost > 0
+    assert json.loads((tmp_path / "second/results.json").read_text())["sequences"] == 4 * 2
