@@ -35,6 +35,7 @@ class Probe(L.Callback):
 
     @validate_call
     def __init__(self, *, every: PositiveInt, folder: Path):
+        self.key = f"figures/{self.name}"
         self.every = every
         self.folder = folder
         self.sequences_before = 0
@@ -72,7 +73,7 @@ class Probe(L.Callback):
         path = self.folder / f"{self.name}_{sequences:08d}{self.suffix}"
         self.save(trace, path)
         for logger in trainer.loggers:
-            show(logger, f"figures/{self.name}", path, sequences, trainer.global_step)
+            show(logger, self.key, path, sequences, trainer.global_step)
 
 
 def probe(trainer: L.Trainer, pl_module: Any) -> Trace:
