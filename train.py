@@ -6,6 +6,8 @@ import warnings
 from typing import TYPE_CHECKING, Any, cast
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from conf.check import ConfigError, check_settings, cli, explained, instantiate
@@ -76,6 +78,8 @@ def main(cfg: DictConfig) -> float:
     from rich.syntax import Syntax
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        check(cfg)  # nobody has seen this job's choices before; a mistake leaves the other jobs alone
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
     try:

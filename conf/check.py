@@ -22,7 +22,6 @@ from hydra.errors import (
     OverrideParseException,
 )
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
@@ -164,6 +163,11 @@ class Check(Callback):
         HydraConfig.instance().set_config(config)  # so that hydra.run.dir can name the chosen task
         with exit_on_mistake():
             folder = Path(config.hydra.run.dir).resolve()
+            file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+            if file:
+                raise ConfigError(
+                    f"hydra.run.dir={config.hydra.run.dir} cannot be made: {file} is a file. Choose another."
+                )
             left = any((folder / name).exists() for name in (".hydra", "checkpoints", "results.json"))
             # Lightning starts the other processes of a run by the same command, in the same folder.
             if left and os.environ.get("LOCAL_RANK", "0") == "0":
@@ -171,20 +175,11 @@ class Check(Callback):
                     f"hydra.run.dir={config.hydra.run.dir} already holds a run. Choose another folder, or leave "
                     "hydra.run.dir out."
                 )
-            self.check(config, folder)
+            from train import check
 
-    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """A job of a sweep, which nobody has seen before."""
-        if config.hydra.mode == RunMode.MULTIRUN:
-            with exit_on_mistake():
-                self.check(config, Path(config.hydra.runtime.output_dir))
-
-    def check(self, config: DictConfig, folder: Path) -> None:
-        from train import check
-
-        cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        cfg.output_dir = str(folder)
-        check(cfg)
+            cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            cfg.output_dir = str(folder)
+            check(cfg)
 
 
 @contextmanager

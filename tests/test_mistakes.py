@@ -363,6 +363,11 @@ def test_a_run_never_goes_into_the_folder_of_another(given, left, shell, tmp_pat
     assert f"hydra.run.dir={given} already holds a run" in shell(f"hydra.run.dir={given}")
 
 
+def test_a_run_never_goes_where_a_file_is(shell, tmp_path):
+    (tmp_path / "notes").touch()
+    assert f"hydra.run.dir=notes/run cannot be made: {tmp_path / 'notes'} is a file" in shell("hydra.run.dir=notes/run")
+
+
 @pytest.mark.parametrize("mistake", ["seed=-1", "checkpoint=nowhere.ckpt"])
 def test_a_mistake_in_one_job_of_a_sweep_is_one_line(mistake, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
