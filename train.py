@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import hydra
@@ -82,6 +83,10 @@ def main(cfg: DictConfig) -> float:
         check(cfg)  # nobody has seen this job's choices before; a mistake leaves the other jobs alone
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
+    if trainer.is_global_zero:
+        resolved = Path(cfg.output_dir, ".hydra", "resolved.yaml")
+        resolved.parent.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(cfg, resolved, resolve=True)
     try:
         trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
         ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]

@@ -52,6 +52,7 @@ def test_a_run_leaves_what_is_promised(trained):
     folder, _ = trained
     for promised in (
         ".hydra/config.yaml",
+        ".hydra/resolved.yaml",
         ".hydra/overrides.yaml",
         "metrics.csv",
         "results.json",
