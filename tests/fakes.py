@@ -58,6 +58,7 @@ def matrix_memory(**settings: Any) -> MatrixMemory:
     """Three slots of two numbers under one head of each kind, with `settings` changed."""
     defaults = {
         "num_slots": 3,
+        "training_slots": None,
         "slot_width": 2,
         "num_read_heads": 1,
         "num_write_heads": 1,
@@ -75,7 +76,7 @@ def matrix_memory(**settings: Any) -> MatrixMemory:
 
 def lstm(**settings: Any) -> partial[LSTMController]:
     """An LSTM controller that still waits for its input size."""
-    defaults = {"hidden_size": 4, "num_layers": 1, "initial_state": "constant", "initial_std": 0.5}
+    defaults = {"hidden_size": 4, "num_layers": 1, "initial_state": "constant", "initial_std": 0.5, "forget_bias": 1.0}
     return partial(LSTMController, **defaults | settings)
 
 

@@ -78,6 +78,16 @@ def test_a_recurrent_controller_is_torchs_own_network_of_as_many_layers(recurren
     assert_close(run(controller, inputs), network(inputs)[0])
 
 
+def test_the_forget_gates_start_open_by_the_forget_bias():
+    def gates(**settings):
+        torch.manual_seed(0)
+        controller = lstm(num_layers=2, **settings)(input_size=INPUT_SIZE)
+        return [cell.bias_ih.detach().unflatten(0, (4, -1)) for cell in controller.cells]
+
+    for closed, opened in zip(gates(forget_bias=0.0), gates(forget_bias=2.0), strict=True):
+        assert_close(opened - closed, torch.tensor([0.0, 2.0, 0.0, 0.0])[:, None].expand(4, 4))
+
+
 def test_a_feedforward_controller_remembers_nothing():
     controller = feedforward(num_layers=2)(input_size=INPUT_SIZE)
     assert controller.initial_state(2) == ()

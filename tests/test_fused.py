@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from fakes import lstm
 from torch import Tensor
 
 from ntm.controllers.feedforward import FeedforwardController
@@ -25,6 +26,7 @@ def machine(
     num_layers=1,
     hidden_size=20,
     num_slots=16,
+    training_slots=None,
     slot_width=5,
     num_read_heads=1,
     num_write_heads=1,
@@ -38,6 +40,7 @@ def machine(
     torch.manual_seed(seed)
     memory = MatrixMemory(
         num_slots=num_slots,
+        training_slots=training_slots,
         slot_width=slot_width,
         num_read_heads=num_read_heads,
         num_write_heads=num_write_heads,
@@ -53,7 +56,7 @@ def machine(
     shape = {"hidden_size": hidden_size, "num_layers": num_layers}
     state = {"initial_state": initial, "initial_std": 0.3}
     controllers = {
-        "lstm": partial(LSTMController, **shape, **state),
+        "lstm": partial(LSTMController, **shape, **state, forget_bias=1.0),
         "gru": partial(GRUController, **shape, **state),
         "feedforward": partial(FeedforwardController, **shape),
     }
@@ -117,6 +120,21 @@ def test_agrees_with_eager_over_controllers_heads_orders_and_addressing(
 @pytest.mark.parametrize("width", [1, 16, 20])
 def test_agrees_with_eager_over_slots_widths_and_shifts(slots, width, shifts):
     assert_agrees(machine(num_slots=slots, slot_width=width, shift_range=shifts), batch=2, time=6)
+
+
+@pytest.mark.parametrize("weighting", ["one_hot", "uniform", "learned"])
+def test_agrees_with_eager_over_the_slots_it_trains_with(weighting):
+    made = machine(num_slots=40, training_slots=7, weighting=weighting)
+    inputs, targets = episode(2, 6)
+    seven, forty = (
+        {engine: outcome(made.train(mode), inputs, targets, engine) for engine in ("eager", "fused")}
+        for mode in (True, False)
+    )
+    for results in (seven, forty):
+        for name, value in results["eager"].items():
+            assert error(results["fused"][name], value.double()) < 1e-5, name
+    assert error(seven["fused"]["output"], forty["fused"]["output"].double()) > 1e-3
+    assert seven["fused"]["memory.M_0.value"][7:].eq(0).all()  # nobody saw the others
 
 
 @pytest.mark.parametrize(
@@ -239,7 +257,7 @@ def test_auto_falls_back_to_eager_and_says_why_once(caplog):
 
 
 def test_fused_where_it_does_not_apply_is_one_clear_line():
-    controller = partial(LSTMController, hidden_size=4, num_layers=1, initial_state="constant", initial_std=0.0)
+    controller = lstm()
     made = Machine(input_size=INPUTS, output_size=2, controller=controller, memory=NoMemory(), engine="fused")
     with pytest.raises(ValueError, match=r"engine=fused does not apply: memory NoMemory .* Set engine=auto"):
         made(episode(2, 3)[0])

@@ -172,6 +172,16 @@ def test_several_heads_focus_on_different_slots():
     assert not torch.allclose(state.w_write, state.w_read)
 
 
+@pytest.mark.parametrize("weighting", ["one_hot", "uniform", "random", "learned"])
+def test_only_the_first_slots_are_there_while_it_trains(weighting):
+    memory = matrix_memory(num_slots=5, training_slots=3, initial_weighting=weighting)
+    small, large = memory.train().initial_state(2), memory.eval().initial_state(2)
+    assert torch.equal(small.M, large.M[:, :3])
+    assert large.w_read.shape == (2, 1, 5)
+    for part, whole in ((small.w_write, large.w_write), (small.w_read, large.w_read)):
+        assert_close(part, whole[:, :, :3] / whole[:, :, :3].sum(-1, keepdim=True))  # a weighting still: eq. (1)
+
+
 @pytest.mark.parametrize("addressing", ["content", "content_and_location"])
 def test_a_memory_of_one_slot_is_always_in_focus(addressing):
     memory = matrix_memory(num_slots=1, shift_range=1, addressing=addressing)
@@ -192,6 +202,9 @@ def test_a_blank_memory_of_blank_heads_learns_without_nan():
     [
         ({"shift_range": 2}, ["memory.shift_range=2", "odd", "memory.shift_range=3"]),
         ({"shift_range": 5}, ["memory.shift_range=5", "memory.num_slots=3", "at least 5 slots"]),
+        ({"training_slots": 4}, ["memory.training_slots=4", "memory.num_slots=3"]),
+        ({"training_slots": 2}, ["memory.shift_range=3", "memory.training_slots=2", "at least 3 slots"]),
+        ({"training_slots": 0}, ["training_slots", "greater than 0"]),
         ({"num_slots": 0}, ["num_slots", "greater than 0"]),
         ({"num_read_heads": 0}, ["num_read_heads", "greater than 0"]),
         ({"num_write_heads": -1}, ["num_write_heads", "greater than 0"]),

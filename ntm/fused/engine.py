@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -39,18 +40,19 @@ def run(machine: Any, inputs: Tensor) -> Tensor:
     """Logits of every step of every sequence, as `Machine.forward` gives them."""
     controller, memory = machine.controller, machine.memory
     layers, states = layer_parameters(controller), [initial() for initial in getattr(controller, "state_0", ())]
-    w_0 = torch.cat([memory.w_write_0(), memory.w_read_0()])
+    M_0, w_write_0, w_read_0, r_0 = memory.start()
+    w_0 = torch.cat([w_write_0, w_read_0])
     if not memory.heads.by_location:
         w_0 = w_0.detach()  # nobody looks at where a head was
     ends = [machine.interface.weight, machine.interface.bias, machine.output.weight, machine.output.bias]
-    tensors = [*ends, memory.M_0(), w_0, memory.r_0(), *layers, *states]
+    tensors = [*ends, M_0, w_0, r_0, *layers, *states]
     keep = torch.is_grad_enabled() and (inputs.requires_grad or any(tensor.requires_grad for tensor in tensors))
-    return Episode.apply(sizes(machine, inputs), keep, inputs, *tensors)
+    return Episode.apply(sizes(machine, len(M_0), inputs.shape[2]), keep, inputs, *tensors)
 
 
-def sizes(machine: Any, inputs: Tensor) -> Sizes:
+def sizes(machine: Any, slots: int, inputs: int) -> Sizes:
     controller, memory, heads = machine.controller, machine.memory, machine.memory.heads
-    pieces = iter(np.cumsum([0, *heads.sizes]).tolist())
+    pieces = accumulate(heads.sizes, initial=0)
     k, beta = next(pieces), next(pieces)
     g, s, gamma = (next(pieces), next(pieces), next(pieces)) if heads.by_location else (0, 0, 0)
     e, a, size = pieces
@@ -59,9 +61,9 @@ def sizes(machine: Any, inputs: Tensor) -> Sizes:
         cell=cell,
         hidden=hidden,
         own=0 if cell == FEEDFORWARD else hidden,
-        inputs=inputs.shape[2],
+        inputs=inputs,
         reads=memory.read_size,
-        slots=memory.num_slots,
+        slots=slots,
         write_then_read=memory.order == "write_then_read",
         layout=Layout(
             k=k,
@@ -88,23 +90,25 @@ def layer_parameters(controller: Any) -> list[Tensor]:
     return [p for cell in controller.cells for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)]
 
 
-def join(cell: int, inputs: int, parameters: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """One layer as one weight and one bias for its operand: own h before, reads before, input.
+def join(cell: int, inputs: int, parameters: list[np.ndarray], weight: np.ndarray, bias: np.ndarray) -> None:
+    """Write one layer to `weight` [gates, operand] and `bias`, both zero before, for its operand: own h, reads, input.
 
-    `inputs` is how many columns of the weight, the first, belong to the machine's input: none above layer 0.
+    `inputs` is how many columns of its own weight, the first, belong to the machine's input: none above layer 0.
     """
-    w_x = parameters[0]
-    w_x = np.concatenate([w_x[:, inputs:], w_x[:, :inputs]], 1)
-    if cell == FEEDFORWARD:
-        return w_x, parameters[1]
-    _, w_h, b_x, b_h = parameters
-    if cell == LSTM:
-        return np.concatenate([w_h, w_x], 1), b_x + b_h
+    w_x, *w_h = parameters[: len(parameters) // 2]
+    b_x, *b_h = parameters[len(parameters) // 2 :]
+    own = w_h[0].shape[1] if w_h else 0
+    end = own + w_x.shape[1]
+    weight[: len(w_x), own : end - inputs] = w_x[:, inputs:]
+    weight[: len(w_x), end - inputs : end] = w_x[:, :inputs]
+    bias[: len(b_x)] = b_x
     # A GRU's new content sees its input and its own past apart: two blocks of rows, each blind to the other.
-    new = 2 * w_h.shape[1]
-    w_h = np.concatenate([w_h[:new], np.zeros_like(w_h[new:]), w_h[new:]])
-    w_x = np.concatenate([w_x, np.zeros_like(w_x[new:])])
-    return np.concatenate([w_h, w_x], 1), np.concatenate([b_x[:new] + b_h[:new], b_x[new:], b_h[new:]])
+    rows = 2 * own if cell == GRU else 4 * own
+    for w, b in zip(w_h, b_h, strict=True):
+        weight[:rows, :own] = w[:rows]
+        bias[:rows] += b[:rows]
+        weight[rows + own : 4 * own, :own] = w[rows:]
+        bias[rows + own : 4 * own] = b[rows:]
 
 
 def part(cell: int, inputs: int, own: int, dw: np.ndarray, db: np.ndarray) -> list[np.ndarray]:
@@ -145,13 +149,11 @@ class Episode(torch.autograd.Function):
         each = 2 if sizes.cell == FEEDFORWARD else 4  # parameters of a layer
         num_layers = len(rest) // (each + recurrent)
         states = rest[each * num_layers :]
-        layers = [
-            join(sizes.cell, sizes.inputs if layer == 0 else 0, rest[each * layer : each * (layer + 1)])
-            for layer in range(num_layers)
-        ]
 
-        reads, hidden, gates = sizes.reads, sizes.hidden, len(layers[0][1])
-        operand = max(weight.shape[1] for weight, _ in layers)
+        reads, hidden = sizes.reads, sizes.hidden
+        gates = hidden if sizes.cell == FEEDFORWARD else 4 * hidden
+        operands = [sizes.own + (reads + sizes.inputs if layer == 0 else hidden) for layer in range(num_layers)]
+        operand = max(operands)
         slots, width, heads = whole_vectors(sizes.slots), sizes.layout.width, sizes.layout.heads
         packed = Weights(
             layers=zeros(num_layers, operand, whole_vectors(gates)),
@@ -162,9 +164,11 @@ class Episode(torch.autograd.Function):
             output_bias=zeros(whole_vectors(len(b_y))),
             outside=zeros(slots),
         )
-        for layer, (weight, bias) in enumerate(layers):
-            packed.layers[layer, : weight.shape[1], :gates] = weight.T
-            packed.bias[layer, :gates] = bias
+        joint = zeros(num_layers, gates, whole_vectors(operand))
+        for layer, (weight, bias) in enumerate(zip(joint, packed.bias, strict=True)):
+            inputs_here = sizes.inputs if layer == 0 else 0
+            join(sizes.cell, inputs_here, rest[each * layer : each * (layer + 1)], weight, bias)
+        packed.layers[:, :, :gates] = joint.transpose(0, 2, 1)[:, :operand]
         packed.interface[:, : sizes.layout.size] = w_p.T
         packed.interface_bias[: sizes.layout.size] = b_p
         packed.output[:, : len(b_y)] = w_y.T
@@ -212,23 +216,22 @@ class Episode(torch.autograd.Function):
 
         if keep:
             ctx.sizes, ctx.tape, ctx.outside, ctx.arena = sizes, tape, packed.outside, arena
-            ctx.weights, ctx.recurrent = [weight for weight, _ in layers], recurrent
+            ctx.joint, ctx.operands, ctx.recurrent = joint, operands, recurrent
             ctx.save_for_backward(*tensors)
         return torch.from_numpy(outputs[:, :, : len(b_y)].copy())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        sizes, tape, weights, recurrent = ctx.sizes, ctx.tape, ctx.weights, ctx.recurrent
+        sizes, tape, joint, operands, recurrent = ctx.sizes, ctx.tape, ctx.joint, ctx.operands, ctx.recurrent
         w_p, _, w_y, _, _, _, r_0, *_ = (tensor.detach() for tensor in ctx.saved_tensors)
-        num_layers, hidden, reads = len(weights), sizes.hidden, sizes.reads
-        gates = weights[0].shape[0]
+        num_layers, hidden, reads = len(joint), sizes.hidden, sizes.reads
         need_x = ctx.needs_input_grad[2]
         arena = Arena()
         empty, zeros = arena.empty, arena.zeros
         _, batch, time, operand = tape.u.shape
         packed = Weights(
-            layers=zeros(num_layers, gates, operand),
+            layers=joint,
             bias=zeros(1, 1),
             interface=zeros(sizes.layout.size, whole_vectors(hidden)),
             interface_bias=zeros(1),
@@ -236,8 +239,6 @@ class Episode(torch.autograd.Function):
             output_bias=zeros(1),
             outside=ctx.outside,
         )
-        for layer, weight in enumerate(weights):
-            packed.layers[layer, :, : weight.shape[1]] = weight
         packed.interface[:, :hidden] = w_p.numpy()
         packed.output[:, : hidden + reads] = w_y.numpy()
 
@@ -273,7 +274,10 @@ class Episode(torch.autograd.Function):
         products = [
             (every_step(gradients.p), hr, w_p.shape),
             (every_step(d_y), hr, w_y.shape),
-            *((every_step(dz), every_step(u), w.shape) for dz, u, w in zip(gradients.z, tape.u, weights, strict=True)),
+            *(
+                (every_step(dz), every_step(u), (joint.shape[1], columns))
+                for dz, u, columns in zip(gradients.z, tape.u, operands, strict=True)
+            ),
         ]
         sums = [(empty(rows, whole_vectors(columns)), np.empty(rows, np.float32)) for *_, (rows, columns) in products]
 

@@ -30,6 +30,10 @@ class MatrixMemory(Memory):
 
     With `order=write_then_read` a read head addresses and reads the memory as this step's write left it; with
     `read_then_write`, as the step found it. The paper leaves it open.
+
+    In training mode only the first `training_slots` of them are there (all, if None). No parameter knows how many slots
+    there are, and in a memory that hardly holds its episodes a machine cannot learn habits that harm longer ones, such
+    as writing on after the last input into slots that nobody needs yet.
     """
 
     @validate_call
@@ -37,6 +41,7 @@ class MatrixMemory(Memory):
         self,
         *,
         num_slots: PositiveInt,
+        training_slots: PositiveInt | None,
         slot_width: PositiveInt,
         num_read_heads: PositiveInt,
         num_write_heads: PositiveInt,
@@ -55,12 +60,18 @@ class MatrixMemory(Memory):
                 f"memory.shift_range={shift_range} must be odd, as many shifts back as ahead and one that stays. "
                 f"Set memory.shift_range={shift_range + 1} for shifts of up to {shift_range // 2} slots."
             )
-        if shift_range > num_slots:
+        if training_slots is not None and training_slots > num_slots:
             raise ValueError(
-                f"memory.shift_range={shift_range} needs at least {shift_range} slots, but memory.num_slots="
-                f"{num_slots}. Lower memory.shift_range or raise memory.num_slots."
+                f"memory.training_slots={training_slots} is more than memory.num_slots={num_slots}, of which it takes "
+                "the first. Lower memory.training_slots or raise memory.num_slots."
             )
-        self.num_slots, self.slot_width = num_slots, slot_width
+        for key, slots in (("num_slots", num_slots), ("training_slots", training_slots)):
+            if slots is not None and shift_range > slots:
+                raise ValueError(
+                    f"memory.shift_range={shift_range} needs at least {shift_range} slots, but memory.{key}={slots}. "
+                    f"Lower memory.shift_range or raise memory.{key}."
+                )
+        self.num_slots, self.training_slots, self.slot_width = num_slots, training_slots, slot_width
         self.num_read_heads, self.num_write_heads = num_read_heads, num_write_heads
         self.order = order
         self.heads = Heads(
@@ -77,13 +88,15 @@ class MatrixMemory(Memory):
         self.w_read_0 = InitialWeighting(initial_weighting, num_read_heads, num_slots)
         self.r_0 = Initial(initial_reads, (num_read_heads, slot_width), constant=initial_constant, std=initial_std)
 
+    def start(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Where one sequence starts: the memory, the weightings of the write and of the read heads, and the reads."""
+        M, w_write, w_read = self.M_0(), self.w_write_0(), self.w_read_0()
+        if self.training and self.training_slots:
+            M, w_write, w_read = M[: self.training_slots], *(first(self.training_slots, w) for w in (w_write, w_read))
+        return M, w_write, w_read, self.r_0()
+
     def initial_state(self, batch_size: int) -> MatrixState:
-        return MatrixState(
-            M=self.M_0.batch(batch_size),
-            w_write=self.w_write_0.batch(batch_size),
-            w_read=self.w_read_0.batch(batch_size),
-            r=self.r_0.batch(batch_size),
-        )
+        return MatrixState(*(value.expand(batch_size, *value.shape) for value in self.start()))
 
     def forward(self, interface: Float[Tensor, "batch interface"], state: MatrixState) -> MatrixState:
         heads = self.heads.cut(interface)
@@ -114,3 +127,9 @@ class MatrixMemory(Memory):
         heads = self.heads.cut(interfaces)
         stacked = {name: torch.cat([getattr(s, name) for s in states]) for name in ("M", "w_write", "w_read", "r")}
         return MemoryTrace(**stacked, e=heads.e, a=heads.a, write=heads.write, read=heads.read)
+
+
+def first(num_slots: int, w: Float[Tensor, "heads all"]) -> Float[Tensor, "heads slots"]:
+    """The weightings over the first slots alone."""
+    w = w[:, :num_slots]
+    return w / w.sum(-1, keepdim=True)
