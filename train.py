@@ -33,6 +33,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     """
     from lightning.pytorch.loggers import CSVLogger
 
+    from callbacks.lean import lean
     from ntm import Machine
     from ntm.learner import Learner
     from tasks.base import key
@@ -64,6 +65,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     callbacks = [instantiate(cfg, f"callbacks.{name}") for name in cfg.callbacks]
     metrics = CSVLogger(cfg.output_dir, name="", version="")
     trainer = instantiate(cfg, "trainer", logger=[metrics, *loggers], callbacks=callbacks)
+    lean(trainer)
     # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
     trainer.precision_plugin.convert_module(learner)
     return task, learner, trainer

@@ -50,6 +50,13 @@ class Learner(L.LightningModule):
         self.sequences = 0
         self.unstepped = 0  # sequences whose gradients no step has taken yet
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes forty times a step which hook it is in; torch would look for a parameter in each note."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self.machine(batch.inputs)
         loss = self.loss(logits, batch.targets, batch.mask)

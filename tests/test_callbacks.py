@@ -16,6 +16,7 @@ from callbacks.animation import Animation
 from callbacks.base import Probe, evaluating
 from callbacks.episode import Episode
 from callbacks.evolution import Evolution
+from callbacks.lean import STEP_HOOKS, lean
 from callbacks.memory import Memory
 from callbacks.redraw import RedrawInitialStates
 from callbacks.solved import Solved
@@ -383,3 +384,31 @@ def test_a_resumed_run_does_not_redraw_again(tmp_path):
     assert len(watch.seen) == 5
     assert watch.changes() == []
     assert torch.equal(resumed.machine.memory.M_0.value, redrawn)
+
+
+class Counting(L.Callback):
+    """Counts the ends of steps, which it overrides; every other hook it inherits."""
+
+    ends = 0
+
+    def on_train_batch_end(self, *_) -> None:
+        self.ends += 1
+
+
+def test_a_lean_trainer_leaves_out_the_hooks_that_a_callback_only_inherits():
+    counting = Counting()
+    made = trainer(counting, steps=3)
+    lean(made)
+    called = [hook for hook in STEP_HOOKS if callable(getattr(counting, hook))]
+    made.fit(Learner(), Task())
+
+    assert called == ["on_train_batch_end"]
+    assert counting.ends == 3
+
+
+def test_a_lean_trainer_keeps_a_chosen_profiler(capsys):
+    made = trainer(steps=1, profiler="simple")
+    lean(made)
+    made.fit(Learner(), Task())
+
+    assert made.profiler.recorded_durations["run_training_batch"]
