@@ -57,6 +57,9 @@ class Learner(L.LightningModule):
         else:
             super().__setattr__(name, value)
 
+    def on_fit_start(self) -> None:
+        self.machine.prepare()  # while there is no bar yet to print into
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self.machine(batch.inputs)
         loss = self.loss(logits, batch.targets, batch.mask)

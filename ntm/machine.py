@@ -57,6 +57,7 @@ class Machine(nn.Module):
             raise ValueError(f"engine={engine} is not an engine. Choose auto, eager or fused.")
         self.engine = engine
         self.ran: str | None = None  # the engine that ran last
+        self.input_size = input_size
         self.memory = memory
         self.controller = controller(input_size=input_size + memory.read_size)
         self.interface = linear(self.controller.output_size, memory.interface_size)
@@ -80,6 +81,14 @@ class Machine(nn.Module):
             log.info(f"running eager, because {obstacle}" if obstacle else "running fused")
             self.ran = runs
         return not obstacle
+
+    def prepare(self) -> None:
+        """Compile what the first episode would have to wait for. Weights, gradients and random numbers stay."""
+        inputs = self.output.weight.new_zeros(1, 1, self.input_size)
+        if self.fuses(inputs):
+            from ntm.fused.engine import prepare
+
+            prepare(self, inputs)
 
     def steps(self, inputs: Float[Tensor, "batch time input"]) -> Iterator[Step]:
         """Run the sequences, all from the initial state, one step at a time."""
