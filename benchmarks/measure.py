@@ -202,21 +202,16 @@ class Turns:
             ratios = [value / base for value, base in zip(values, taken[settings[0]], strict=True)]
             ours = setting.engine in ("fused", "eager")
             of_roof = flops(setting) * setting.batch * setting.steps / middle / roof
-            rows.append(
-                [
-                    label,
-                    setting.engine,
-                    f"{setting.batch / middle:,.3g}",
-                    f"{middle * 1000.0:,.3g}",
-                    f"{of_roof:.0%}" if ours else "",
-                    f"{roof / 1000000000.0:.0f}",
-                    spread(ratios),
-                ]
-            )
+            row = [label, setting.engine, number(setting.batch / middle), number(middle * 1e3)]
+            rows.append([*row, f"{of_roof:.0%}" if ours else "", f"{roof / 1e9:.0f}", spread(ratios)])
         return rows
 
 
 HEADINGS = ["", "engine", "sequences/s", "ms", "of the roof", "roof, GFLOP/s", "time against the first (range)"]
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def spread(values: Sequence[float]) -> str:

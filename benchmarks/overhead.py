@@ -100,15 +100,8 @@ def main() -> None:
     for name, runs in taken.items():
         means = [mean(each) for each in runs]
         rates = [b / m for b, m in zip(base, means, strict=True)]
-        rows.append(
-            [
-                name,
-                spread([1000.0 * m for m in means]),
-                spread(rates),
-                f"{1000.0 * least[name]:.2f}",
-                f"{least['bare loop'] / least[name]:.2f}",
-            ]
-        )
+        row = [name, spread([1e3 * m for m in means]), spread(rates)]
+        rows.append([*row, f"{1e3 * least[name]:.2f}", f"{least['bare loop'] / least[name]:.2f}"])
     lines = [f"{rounds} rounds of {steps} steps, the first {warm_up} not counted.", ""]
     headings = ["", "ms a step (range)", "rate against the bare loop (range)", "least ms", "rate by the least"]
     report("Overhead", [*lines, *table(headings, rows)], args.record)
