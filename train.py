@@ -54,6 +54,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
             controller=controller,
             memory=memory,
             engine=cfg.engine,
+            compile=cfg.compile,
         )
     learner = Learner(
         machine=machine,
