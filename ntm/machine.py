@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -73,7 +73,7 @@ class Machine(nn.Module):
             from ntm.fused.engine import run
 
             return run(self, inputs)
-        compiled = self.compiled_step if self.compiles else None
+        compiled = partial(compiled_step(), self) if self.compiles else None
         return torch.stack([step.output for step in self.steps(inputs, compiled)], dim=1)
 
     def fuses(self, inputs: Float[Tensor, "batch time input"]) -> bool:
@@ -114,10 +114,6 @@ class Machine(nn.Module):
         output = self.output(torch.cat([h, self.memory.reads(memory)], dim=-1))
         return Step(output, interface, State(controller, memory))
 
-    @cached_property
-    def compiled_step(self) -> Callable[..., Step]:
-        return torch.compile(self.step)
-
     def initial_state(self, batch_size: int) -> State:
         return State(self.controller.initial_state(batch_size), self.memory.initial_state(batch_size))
 
@@ -135,6 +131,12 @@ class Machine(nn.Module):
                 torch.cat([step.interface for step in steps]), [step.state.memory for step in steps]
             ),
         )
+
+
+@cache
+def compiled_step() -> Callable[..., Step]:
+    """Of any machine, not bound to one: a machine that was copied would go on with the weights of the first."""
+    return torch.compile(Machine.step)
 
 
 def linear(in_features: int, out_features: int) -> nn.Linear:

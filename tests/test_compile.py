@@ -12,7 +12,8 @@ from ntm import Machine
 
 # In a process of its own: torch.compile would meet what this suite wraps around every function to check shapes.
 AGREES = """
-import copy, sys
+import copy
+import sys
 sys.path.insert(0, "tests")
 import torch
 from fakes import lstm, matrix_memory
@@ -24,6 +25,11 @@ made = Machine(
 plain = Machine(input_size=3, output_size=2, controller=lstm(), memory=matrix_memory(), engine="eager")
 plain.load_state_dict(made.state_dict())
 inputs = torch.randn(2, 3, 3)
+made(inputs)
+made = copy.deepcopy(made)
+with torch.no_grad():
+    for machine in (made, plain):
+        machine.output.weight.mul_(2)  # a copy answers with its own weights
 outputs = []
 for machine in (made, plain):
     outputs.append(machine(inputs))
