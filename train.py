@@ -31,19 +31,22 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     Raises:
         ConfigError: a setting breaks its rule, or choices do not fit together.
     """
+    check_settings(cfg)
+    # Lightning takes seconds to import, so that comes after what can be refused without it.
+    memory = instantiate(cfg, "memory")
+    controller = instantiate(cfg, "controller")
+
     from lightning.pytorch.loggers import CSVLogger
 
+    from callbacks.lean import lean
     from ntm import Machine
     from ntm.learner import Learner
     from tasks.base import key
 
     quiet()
-    check_settings(cfg)
     # A run shorter than the interval is measured once, at its end.
     cfg.trainer.val_check_interval = min(cfg.trainer.val_check_interval, cfg.trainer.max_steps)
     task = instantiate(cfg, "task", seed=cfg.seed)
-    controller = instantiate(cfg, "controller")
-    memory = instantiate(cfg, "memory")
     with explained("controller", cfg.controller):
         machine = Machine(
             input_size=task.input_size,
@@ -51,6 +54,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
             controller=controller,
             memory=memory,
             engine=cfg.engine,
+            compile=cfg.compile,
         )
     learner = Learner(
         machine=machine,
@@ -64,6 +68,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     callbacks = [instantiate(cfg, f"callbacks.{name}") for name in cfg.callbacks]
     metrics = CSVLogger(cfg.output_dir, name="", version="")
     trainer = instantiate(cfg, "trainer", logger=[metrics, *loggers], callbacks=callbacks)
+    lean(trainer)
     # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
     trainer.precision_plugin.convert_module(learner)
     return task, learner, trainer
@@ -106,9 +111,8 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ConfigError: as `build`, or the checkpoint to resume from does not fit.
     """
+    check_settings(cfg)  # first of all, because it needs nothing that is slow to import
     import torch
-
-    from ntm.learner import read_checkpoint
 
     with torch.device("meta"):
         task, learner, trainer = build(cfg)
@@ -122,6 +126,8 @@ def check(cfg: DictConfig) -> None:
             inputs = trainer.precision_plugin.convert_input(torch.empty(1, 1, task.input_size, device=device))
             learner.machine.to_empty(device=device).fuses(inputs)
     if cfg.checkpoint is not None:
+        from ntm.learner import read_checkpoint
+
         with explained("checkpoint", cfg):
             checkpoint = read_checkpoint(cfg.checkpoint)
             learner.check_fits(checkpoint, cfg.checkpoint)

@@ -10,7 +10,6 @@ killed record goes on where it stopped; `--folder` says where the runs are kept.
 import argparse
 import csv
 import json
-import platform
 import re
 import shlex
 import subprocess
@@ -21,7 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from measure import ROOT, processor, put
+
 RECORDS = ROOT / "docs" / "results.md"
 
 
@@ -100,7 +100,7 @@ def record(name: str, command: str, runs: list[dict[str, Any]], jobs: int) -> No
         "",
         f"    {command}",
         "",
-        f"{date.today()}, commit {', '.join(commits)}, {machine()}, {jobs} run(s) at a time; {versions}.",
+        f"{date.today()}, commit {', '.join(commits)}, {processor()}, {jobs} run(s) at a time; {versions}.",
         "",
         f"- No wrong bit at the end on held-out sequences of the training range: {len(in_range)} of {len(runs)} seeds.",
         f"- No wrong bit at any test length: {len(solved)} of {len(runs)} seeds.",
@@ -122,12 +122,7 @@ def record(name: str, command: str, runs: list[dict[str, Any]], jobs: int) -> No
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     lines += ["", "`at n`: mean wrong bits of a sequence at test length n.", ""]
 
-    mark = re.sub(r"\W+", "-", name.lower())
-    section = "\n".join([f"<!-- begin {mark} -->", *lines, f"<!-- end {mark} -->"])
-    text = RECORDS.read_text() if RECORDS.exists() else "# Results\n"
-    pattern = re.compile(f"<!-- begin {mark} -->.*?<!-- end {mark} -->", re.DOTALL)
-    text = pattern.sub(lambda _: section, text) if pattern.search(text) else f"{text.rstrip()}\n\n{section}\n"
-    RECORDS.write_text(text)
+    put(RECORDS, name, lines, "# Results\n")
     print("\n".join(lines))
 
 
@@ -135,13 +130,6 @@ def spread(values: list[float]) -> str:
     if not values:
         return "none"
     return f"median {median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
-
-
-def machine() -> str:
-    """The processor, by its name where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
-    return f"{names[0]}, {len(names)} cores" if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -143,6 +143,11 @@ def check_settings(cfg: DictConfig) -> None:
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 raise ConfigError(f"{where}={found[where]} {rule(first)}. Give another value.") from None
+    if cfg.compile and cfg.engine == "fused":
+        raise ConfigError(
+            "compile=true is for the eager machine, but engine=fused is compiled already. Set engine=auto or "
+            "engine=eager, or compile=false."
+        )
 
 
 def entries(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

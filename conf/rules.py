@@ -19,6 +19,7 @@ Measured = Literal[
 RULES: dict[str, Any] = {
     "seed": Annotated[int, Field(ge=0, lt=2**32)],
     "engine": Literal["auto", "eager", "fused"],
+    "compile": bool,
     "checkpoint": str | None,
     "trainer.precision": Literal["32-true", "64-true", 32, 64],
     "trainer.max_steps": PositiveInt,

@@ -114,6 +114,10 @@ class Task(L.LightningDataModule, ABC):
             for length in self.test_lengths
         ]
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """What Lightning finds out anew for every batch: it is three tensors."""
+        return Batch(*(field.to(device) for field in batch))
+
     def probe(self) -> Batch:
         """One episode to look inside of, always the same."""
         return self.sample(self.probe_length, 1, generator("probe", *lengths(self.probe_length)))

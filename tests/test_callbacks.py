@@ -16,6 +16,7 @@ from callbacks.animation import Animation
 from callbacks.base import Probe, evaluating
 from callbacks.episode import Episode
 from callbacks.evolution import Evolution
+from callbacks.lean import STEP_HOOKS, lean
 from callbacks.memory import Memory
 from callbacks.redraw import RedrawInitialStates
 from callbacks.solved import Solved
@@ -430,3 +431,31 @@ def test_the_usual_norm_survives_a_checkpoint():
     norms_after(before, [1.0, 2.0, 3.0])
     after.load_state_dict(before.state_dict())
     assert norms_after(after, [500.0]) == norms_after(before, [500.0])
+
+
+class Counting(L.Callback):
+    """Counts the ends of steps, which it overrides; every other hook it inherits."""
+
+    ends = 0
+
+    def on_train_batch_end(self, *_) -> None:
+        self.ends += 1
+
+
+def test_a_lean_trainer_leaves_out_the_hooks_that_a_callback_only_inherits():
+    counting = Counting()
+    made = trainer(counting, steps=3)
+    lean(made)
+    called = [hook for hook in STEP_HOOKS if callable(getattr(counting, hook))]
+    made.fit(Learner(), Task())
+
+    assert called == ["on_train_batch_end"]
+    assert counting.ends == 3
+
+
+def test_a_lean_trainer_keeps_a_chosen_profiler(capsys):
+    made = trainer(steps=1, profiler="simple")
+    lean(made)
+    made.fit(Learner(), Task())
+
+    assert made.profiler.recorded_durations["run_training_batch"]

@@ -123,9 +123,16 @@ def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(tmp_path):
         assert len(list((tmp_path / "sweep" / job / "wandb").glob("offline-run-*"))) == 1
 
 
-def test_two_processes_train_one_machine_in_one_folder(tmp_path):
-    two = ("trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_steps=2", "trainer.val_check_interval=2")
-    run("train.py", *SHORT, *two, "logger=csv", "callbacks=none", "hydra.run.dir=run", folder=tmp_path)
+@pytest.mark.parametrize("engine", ["eager", "fused"])
+def test_two_processes_train_one_machine_in_one_folder(engine, tmp_path):
+    two = (
+        f"engine={engine}",
+        "trainer.devices=2",
+        "trainer.accelerator=cpu",
+        "trainer.max_steps=2",
+        "trainer.val_check_interval=2",
+    )
+    run("train.py", *SHORT[:1], *SHORT[2:], *two, "logger=csv", "callbacks=none", "hydra.run.dir=run", folder=tmp_path)
     assert results(tmp_path / "run")["sequences"] == 2 * 2 * 4
     assert list(tmp_path.iterdir()) == [tmp_path / "run"]
 

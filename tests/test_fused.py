@@ -14,6 +14,7 @@ from torch import Tensor
 from ntm.controllers.feedforward import FeedforwardController
 from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
+from ntm.fused.episode import episode_backward, episode_forward, weight_gradient
 from ntm.machine import Machine
 from ntm.memories.matrix import MatrixMemory
 from ntm.memories.none import NoMemory
@@ -276,3 +277,17 @@ def test_runs_in_a_child_process(method):
     expected = run_in_a_child(made, inputs)  # starts this process' threads first
     with multiprocessing.get_context(method).Pool(1) as pool:
         assert pool.apply(run_in_a_child, (made, inputs)) == expected
+
+
+def test_preparing_compiles_all_that_training_needs_and_leaves_nothing_behind():
+    made, (inputs, targets) = machine(), episode(3, 9)
+    random, weights = torch.get_rng_state(), copy.deepcopy(made.state_dict())
+    made.prepare()
+    kernels = (episode_forward, episode_backward, weight_gradient)
+    compiled = [kernel.signatures[:] for kernel in kernels]
+    assert all(compiled)
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(value, weights[name]) for name, value in made.state_dict().items())
+    assert all(p.grad is None for p in made.parameters())
+    outcome(made, inputs, targets, "fused")
+    assert [kernel.signatures for kernel in kernels] == compiled

@@ -202,7 +202,6 @@ def test_a_blank_memory_of_blank_heads_learns_without_nan():
     [
         ({"shift_range": 2}, ["memory.shift_range=2", "odd", "memory.shift_range=3"]),
         ({"shift_range": 5}, ["memory.shift_range=5", "memory.num_slots=3", "at least 5 slots"]),
-        ({"training_slots": 4}, ["memory.training_slots=4", "memory.num_slots=3"]),
         ({"training_slots": 2}, ["memory.shift_range=3", "memory.training_slots=2", "at least 3 slots"]),
         ({"training_slots": 0}, ["training_slots", "greater than 0"]),
         ({"num_slots": 0}, ["num_slots", "greater than 0"]),

@@ -81,6 +81,8 @@ MISTAKES = [
     ("controller.initial_state=zero", "controller.initial_state=zero", "constant"),
     ("loss=huber loss.delta=0", "loss.delta=0", "greater than 0"),
     ("loss=huber loss.delta=nan", "loss.delta=nan", "finite"),
+    ("compile=perhaps", "compile=perhaps", "boolean"),
+    ("compile=true engine=fused", "compile=true is for the eager machine", "Set engine=auto or engine=eager"),
     ("engine=turbo", "engine=turbo", "auto"),
     ("task.batch_size=0", "task.batch_size=0", "greater than 0"),
     ("task.num_bits=0", "task.num_bits=0", "greater than 0"),

@@ -40,6 +40,9 @@ class Cache(NullCache):
     is broken, every process compiles for itself.
     """
 
+    seconds = 0.0  # that this process has spent on compiling, all kernels together
+    said = False
+
     def __init__(self, function: Callable[..., None]):
         self.name = function.__name__
         self.files: FunctionCache | None = None
@@ -62,12 +65,14 @@ class Cache(NullCache):
             log.warning(f"cannot load {self.name} from {self.cache_path}: {error}")
             data = None
         if data is None:
-            log.info(f"compiling {self.name}; it is kept for the next run")
+            if not Cache.said:
+                log.info("compiling the fused engine for this processor, once; it can take a minute")
+                Cache.said = True
             self.started = time.perf_counter()
         return data
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        log.info(f"compiled {self.name} in {time.perf_counter() - self.started:.0f} s")
+        Cache.seconds += time.perf_counter() - self.started
         try:
             if self.files:
                 self.files.save_overload(sig, data)

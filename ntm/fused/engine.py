@@ -1,5 +1,6 @@
 """The fused episode as one torch function: parameters in, logits out, gradients back."""
 
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
 from ntm.fused.arena import Arena
 from ntm.fused.cells import FEEDFORWARD, GRU, LSTM
+from ntm.fused.compiled import Cache
 from ntm.fused.episode import (
     BLOCK,
     EVERY,
@@ -29,6 +31,8 @@ from ntm.fused.episode import (
 )
 from ntm.fused.interface import Layout
 from ntm.fused.simd import LANES
+
+log = logging.getLogger(__name__)
 
 FIRST_STATE = 7  # of the arguments of `Episode.forward`
 PARTS = 16  # of the rows of a weight gradient, shared between threads
@@ -48,6 +52,16 @@ def run(machine: Any, inputs: Tensor) -> Tensor:
     tensors = [*ends, M_0, w_0, r_0, *layers, *states]
     keep = torch.is_grad_enabled() and (inputs.requires_grad or any(tensor.requires_grad for tensor in tensors))
     return Episode.apply(sizes(machine, len(M_0), inputs.shape[2]), keep, inputs, *tensors)
+
+
+def prepare(machine: Any, inputs: Tensor) -> None:
+    """Compile, or load, every kernel now, by an episode whose result nobody sees; no gradient is left behind."""
+    before = Cache.seconds
+    with torch.enable_grad():
+        trained = [p for p in machine.parameters() if p.requires_grad]
+        torch.autograd.grad(run(machine, inputs).sum(), trained, allow_unused=True)
+    if Cache.seconds > before:
+        log.info(f"compiled in {Cache.seconds - before:.0f} s")
 
 
 def sizes(machine: Any, slots: int, inputs: int) -> Sizes:

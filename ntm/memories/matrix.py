@@ -31,9 +31,9 @@ class MatrixMemory(Memory):
     With `order=write_then_read` a read head addresses and reads the memory as this step's write left it; with
     `read_then_write`, as the step found it. The paper leaves it open.
 
-    In training mode only the first `training_slots` of them are there (all, if None). No parameter knows how many slots
-    there are, and in a memory that hardly holds its episodes a machine cannot learn habits that harm longer ones, such
-    as writing on after the last input into slots that nobody needs yet.
+    In training mode at most the first `training_slots` of them are there (all, if None). No parameter knows how many
+    slots there are, and in a memory that hardly holds its episodes a machine cannot learn habits that harm longer ones,
+    such as writing on after the last input into slots that nobody needs yet.
     """
 
     @validate_call
@@ -59,11 +59,6 @@ class MatrixMemory(Memory):
             raise ValueError(
                 f"memory.shift_range={shift_range} must be odd, as many shifts back as ahead and one that stays. "
                 f"Set memory.shift_range={shift_range + 1} for shifts of up to {shift_range // 2} slots."
-            )
-        if training_slots is not None and training_slots > num_slots:
-            raise ValueError(
-                f"memory.training_slots={training_slots} is more than memory.num_slots={num_slots}, of which it takes "
-                "the first. Lower memory.training_slots or raise memory.num_slots."
             )
         for key, slots in (("num_slots", num_slots), ("training_slots", training_slots)):
             if slots is not None and shift_range > slots:

@@ -1,0 +1,85 @@
+"""The benchmarks work: what they say is up to the machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import ROOT
+
+sys.path.append(str(ROOT / "benchmarks"))
+
+import measure
+import startup
+from measure import Setting
+
+SHAPES = [
+    Setting(),
+    Setting(controller="gru", hidden=7, layers=3, heads=2, width=3, slots=16, inputs=4, outputs=2),
+    Setting(controller="feedforward", hidden=5, layers=2, heads=4, width=2, slots=32, inputs=8, outputs=6),
+]
+
+
+@pytest.mark.parametrize("setting", SHAPES, ids=lambda setting: setting.controller)
+def test_the_count_of_operations_is_that_of_the_machine_it_builds(setting):
+    machine = measure.build(setting)
+    weights = [p for part in (machine.controller, machine.interface, machine.output) for p in part.parameters()]
+    products = sum(p.numel() for p in weights if p.dim() == 2)
+    passes = 0  # over all numbers in memory
+    for reads, writes in ((setting.heads, 0), (0, setting.heads)):
+        passes += (reads + writes) * 2  # a dot product and a length for every head
+        passes += writes * 2 + reads  # erase and add, or read
+    expected = 2 * products + 2 * passes * machine.memory.num_slots * machine.memory.slot_width
+    assert measure.flops(setting._replace(training=False)) == expected
+    assert measure.flops(setting) == 3 * expected
+
+
+def test_training_changes_weights_and_inference_does_not(monkeypatch):
+    made = []
+    build = measure.build
+    monkeypatch.setattr(measure, "build", lambda setting: made.append(build(setting)) or made[-1])
+    for training in (True, False):
+        update = measure.work(Setting(engine="eager", hidden=3, slots=4, steps=2, batch=1, training=training))
+        before = made[-1].output.weight.clone()
+        update()
+        assert torch.equal(before, made[-1].output.weight) != training
+
+
+def test_a_record_takes_the_place_of_the_older_one_and_leaves_the_others(tmp_path):
+    file = tmp_path / "records.md"
+    for name, line in (("One", "1"), ("Two, more", "2"), ("One", r"3 \1")):
+        measure.put(file, name, [line], "# Records\n")
+    assert file.read_text().splitlines() == [
+        "# Records",
+        "",
+        "<!-- begin one -->",
+        r"3 \1",
+        "<!-- end one -->",
+        "",
+        "<!-- begin two-more -->",
+        "2",
+        "<!-- end two-more -->",
+    ]
+
+
+def test_imports_are_summed_by_package():
+    lines = ["import time:      1000000 |    3000000 | torch", "import time:   500000 |    500000 |   torch.nn", "x"]
+    lines += ["import time:       250000 |     250000 | os"]
+    assert startup.imports("\n".join(lines)) == [["all", "1.75"], ["torch", "1.50"], ["os", "0.25"]]
+
+
+@pytest.mark.parametrize("script", ["throughput", "scaling", "memory", "startup", "overhead"])
+def test_every_script_runs_and_prints_a_table(script, tmp_path):
+    plot = ["--plot", str(tmp_path / "plot.png")] if script == "scaling" else []
+    started = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), "--quick", *plot],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert started.returncode == 0, started.stderr
+    assert "| --- |" in started.stdout
+    assert [path.name for path in tmp_path.iterdir()] == [Path(p).name for p in plot[1:]]
