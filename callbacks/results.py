@@ -63,7 +63,7 @@ class Results(L.Callback):
     def results(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
         config = pl_module.config
         test = {
-            name: {metric: trainer.callback_metrics[f"test/{name}/{metric}"].item() for metric in METRICS}
+            name: {metric: trainer.callback_metrics[f"test/{name}/{metric}"].item() for metric in pl_module.metrics}
             for name in pl_module.test_names
         }
         solved = self.training["seconds"] and all(row["error_bits"] == 0 for row in test.values())
@@ -90,11 +90,13 @@ def start_clock() -> None:
 def table(results: dict[str, Any], sequences: int) -> Table:
     """The figures over the test lengths of a machine that has seen so many sequences, for a person to read."""
     shown = Table(title=f"{results['task']}: the measured machine, after {sequences:,} sequences")
-    for heading in ("length", "bits", "wrong bits", "bit error rate", "exact"):
+    others = [name for name in next(iter(results["test"].values())) if name not in METRICS]  # the task's own
+    for heading in ("length", "bits", "wrong bits", "bit error rate", "exact", *(o.replace("_", " ") for o in others)):
         shown.add_column(heading, justify="right")
     for name, row in results["test"].items():
         rates = f"{row['bit_error_rate']:.3%}", f"{row['exact']:.1%}"
-        shown.add_row(name, f"{row['bits']:.4g}", f"{row['error_bits']:.4g}", *rates)
+        figures = (f"{row[other]:.5g}" for other in others)
+        shown.add_row(name, f"{row['bits']:.4g}", f"{row['error_bits']:.4g}", *rates, *figures)
     return shown
 
 
