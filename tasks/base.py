@@ -1,5 +1,6 @@
 """The contract of a task: a Lightning data module whose sampler is a pure function."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
@@ -60,7 +61,8 @@ class Task(L.LightningDataModule, ABC):
         highest = self.to_length("max_length", max_length)
         if any(low > high for low, high in zip(lengths(lowest), lengths(highest), strict=True)):
             raise ValueError(
-                f"task.min_length={min_length} exceeds task.max_length={max_length}. Lower the one or raise the other."
+                f"task.min_length={written(min_length)} exceeds task.max_length={written(max_length)}. Lower the one or "
+                "raise the other."
             )
         self.seed = seed
         self.batch_size = batch_size
@@ -78,11 +80,11 @@ class Task(L.LightningDataModule, ABC):
         Raises:
             ValueError: it has too many or too few numbers, or one that is too small.
         """
-        asked, count, value = lengths(length), len(self.numbers), among or length
+        asked, count, value = lengths(length), len(self.numbers), written(among or length)
         fitted = asked * count if len(asked) == 1 else asked
         if len(fitted) != count:
             form = f"[{', '.join(self.numbers)}]" if count > 1 else "one number"
-            raise ValueError(f"task.{setting}={value} has a length that is not {form}, as this task needs. Give that.")
+            raise ValueError(f"task.{setting}={value}: a length of this task must be {form}. Give that.")
         if min(fitted) < self.shortest:
             raise ValueError(f"task.{setting}={value} must be at least {self.shortest}. Ask for more.")
         return fitted if count > 1 else fitted[0]
@@ -177,6 +179,11 @@ def split(size: int, at_most: int = 128) -> list[int]:
 
 def lengths(length: Length) -> tuple[int, ...]:
     return (length,) if isinstance(length, int) else tuple(length)
+
+
+def written(value: Length | list[Length]) -> str:
+    """As on the command line: lists, not tuples."""
+    return json.dumps(value)
 
 
 def key(length: Length) -> str:

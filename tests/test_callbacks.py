@@ -4,6 +4,7 @@ import csv
 import logging
 from collections.abc import Iterator
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import lightning as L
@@ -11,6 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
+from rich.console import Console
 from torch.utils.data import DataLoader
 
 from callbacks.animation import Animation
@@ -20,6 +22,7 @@ from callbacks.evolution import Evolution
 from callbacks.heads import HeadFigures, head_figures
 from callbacks.memory import Memory
 from callbacks.redraw import RedrawInitialStates
+from callbacks.results import table
 from callbacks.solved import Solved
 from callbacks.weightings import Weightings
 from callbacks.written_and_read import WrittenAndRead
@@ -29,6 +32,7 @@ from ntm.heads import Addressing
 from ntm.machine import Machine
 from ntm.memories.matrix import MatrixMemory
 from ntm.memories.none import NoMemory
+from ntm.metrics import METRICS
 from ntm.trace import MemoryTrace, Trace
 
 BATCH_SIZE = 2
@@ -431,3 +435,12 @@ def test_the_figures_of_heads_are_logged_at_every_validation(memory, tmp_path):
         assert heads[0] != heads[1]
     else:
         assert heads == [{}, {}]
+
+
+def test_the_table_has_the_figures_that_a_task_alone_reports():
+    usual = dict.fromkeys(METRICS, 0.5)
+    printed = StringIO()
+    Console(file=printed, width=80).print(
+        table({"task": "ngrams", "test": {"200": usual | {"optimal_bits": 132.961}}}, 8)
+    )
+    assert "optimal bits at 200: 132.96" in printed.getvalue()

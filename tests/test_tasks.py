@@ -427,9 +427,9 @@ def test_the_other_settings_of_a_task_change_its_sizes():
         ("recall", ["min_length=1"], ["task.min_length=1", "at least 2"]),
         ("recall", ["test_lengths=[6,1]"], ["task.test_lengths=[6, 1]", "at least 2"]),
         ("recall", ["probe_length=1"], ["task.probe_length=1", "at least 2"]),
-        ("copy", ["probe_length=[2,3]"], ["task.probe_length=(2, 3)", "one number"]),
-        ("repeat_copy", ["far_length=[2,3,4]"], ["task.far_length=(2, 3, 4)", "[vectors, repeats]"]),
-        ("repeat_copy", ["min_length=[1,8]", "max_length=[9,7]"], ["task.min_length=(1, 8)", "task.max_length=(9, 7)"]),
+        ("copy", ["probe_length=[2,3]"], ["task.probe_length=[2, 3]", "one number"]),
+        ("repeat_copy", ["far_length=[2,3,4]"], ["task.far_length=[2, 3, 4]", "[vectors, repeats]"]),
+        ("repeat_copy", ["min_length=[1,8]", "max_length=[9,7]"], ["task.min_length=[1, 8]", "task.max_length=[9, 7]"]),
         ("copy", ["test_lengths=[]"], ["task.test_lengths", "at least 1 item"]),
     ],
 )
