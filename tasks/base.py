@@ -61,8 +61,8 @@ class Task(L.LightningDataModule, ABC):
         highest = self.to_length("max_length", max_length)
         if any(low > high for low, high in zip(lengths(lowest), lengths(highest), strict=True)):
             raise ValueError(
-                f"task.min_length={written(min_length)} exceeds task.max_length={written(max_length)}. Lower the one or "
-                "raise the other."
+                f"task.min_length={written(min_length)} exceeds task.max_length={written(max_length)}. Lower the "
+                "one or raise the other."
             )
         self.seed = seed
         self.batch_size = batch_size
