@@ -61,6 +61,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
         loss=instantiate(cfg, "loss"),
         optimizer=instantiate(cfg, "optimizer"),
         scheduler=instantiate(cfg, "scheduler"),
+        metrics=task.metrics,
         config=cast(dict[str, Any], OmegaConf.to_container(cfg)),
         test_names=[key(length) for length in task.test_lengths],
     )

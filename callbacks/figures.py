@@ -48,7 +48,7 @@ def episode(trace: Trace) -> Figure:
         ("output", trace.outputs, BITS),
         ("error", error, ERROR),
     ]
-    figure, rows = timelines(len(error), [height(values.shape[1]) for _, values, _ in strips])
+    figure, rows = timelines(len(error), [height(values.shape[1], least=0.9) for _, values, _ in strips])
     for panel, (name, values, scale) in zip(rows, strips, strict=True):
         over_time(panel, values, scale, f"{name}\nchannel")
         if name != "input":

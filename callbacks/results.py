@@ -63,7 +63,7 @@ class Results(L.Callback):
     def results(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
         config = pl_module.config
         test = {
-            name: {metric: trainer.callback_metrics[f"test/{name}/{metric}"].item() for metric in METRICS}
+            name: {metric: trainer.callback_metrics[f"test/{name}/{metric}"].item() for metric in pl_module.metrics}
             for name in pl_module.test_names
         }
         solved = self.training["seconds"] and all(row["error_bits"] == 0 for row in test.values())
@@ -95,6 +95,12 @@ def table(results: dict[str, Any], sequences: int) -> Table:
     for name, row in results["test"].items():
         rates = f"{row['bit_error_rate']:.3%}", f"{row['exact']:.1%}"
         shown.add_row(name, f"{row['bits']:.4g}", f"{row['error_bits']:.4g}", *rates)
+    own = [metric for metric in next(iter(results["test"].values())) if metric not in METRICS]  # the task's
+    shown.caption = "\n".join(
+        f"{metric.replace('_', ' ')} at {name}: {row[metric]:.5g}"
+        for name, row in results["test"].items()
+        for metric in own
+    )
     return shown
 
 

@@ -76,7 +76,8 @@ def mistake(key: str, node: DictConfig, error: BaseException) -> str:
     """The line for an error in building `key`."""
     target = str(node.get("_target_", ""))
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
+        # Of what may be one number or several, the deepest complaint is about what was given.
+        first = max(error.errors(include_url=False), key=lambda found: len(found["loc"]))
         setting, value = f"{key}.{first['loc'][0]}", first["input"]
         if first["type"] == "unexpected_keyword_argument":
             return unknown(setting, target)

@@ -1,6 +1,6 @@
 """The LightningModule: what a step is, what is measured, which optimiser turns the screws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ntm.batch import Batch
 from ntm.losses.base import Loss
 from ntm.machine import Machine
-from ntm.metrics import METRICS
+from ntm.metrics import Metric
 
 REMEDY = "Give a run's checkpoints/last.ckpt to go on with it, its checkpoints/best.ckpt to measure it."
 
@@ -37,6 +37,7 @@ class Learner(L.LightningModule):
         loss: Loss,
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler],
+        metrics: Mapping[str, Metric],
         config: dict[str, Any],
         test_names: list[str],
     ):
@@ -45,6 +46,7 @@ class Learner(L.LightningModule):
         self.loss = loss
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.metrics = metrics
         self.config = config
         self.test_names = test_names
         self.sequences = 0
@@ -82,7 +84,7 @@ class Learner(L.LightningModule):
     def measure(self, stage: str, batch: Batch, logits: Tensor) -> None:
         """Log every metric of a batch; Lightning averages over the sequences of a whole stage."""
         evaluating = stage != "train"
-        for name, metric in METRICS.items():
+        for name, metric in self.metrics.items():
             self.log(
                 f"{stage}/{name}",
                 metric(logits, *batch[1:]).mean(),

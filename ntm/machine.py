@@ -73,6 +73,11 @@ class Machine(nn.Module):
             from ntm.fused.engine import run
 
             return run(self, inputs)
+        if not self.memory.read_size:
+            # Nothing comes back from the memory, so the controller need not wait for it. The interface is carried
+            # along for its weights' gradients (there may be none, yet training over devices waits for all of them).
+            h, _ = self.controller.unroll(inputs, self.controller.initial_state(len(inputs)))
+            return self.output(torch.cat([h, self.interface(h)[..., :0]], dim=-1))
         compiled = partial(compiled_step(), self) if self.compiles else None
         return torch.stack([step.output for step in self.steps(inputs, compiled)], dim=1)
 

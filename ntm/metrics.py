@@ -1,5 +1,6 @@
 """What is reported, everywhere in the same words: one figure for every sequence, from the scored steps alone."""
 
+from collections.abc import Callable
 from math import log
 
 import torch.nn.functional as F
@@ -47,4 +48,11 @@ def exact(
     return (error_bits(logits, targets, mask) == 0).to(logits.dtype)
 
 
-METRICS = {"bits": bits, "error_bits": error_bits, "bit_error_rate": bit_error_rate, "exact": exact}
+Metric = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits, targets, mask) -> a figure for every sequence
+
+METRICS: dict[str, Metric] = {
+    "bits": bits,
+    "error_bits": error_bits,
+    "bit_error_rate": bit_error_rate,
+    "exact": exact,
+}

@@ -1,9 +1,10 @@
 """The contract of a task: a Lightning data module whose sampler is a pure function."""
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 import lightning as L
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from ntm.batch import Batch
+from ntm.metrics import METRICS, Metric
 
 Length = PositiveInt | tuple[PositiveInt, ...]
 Purpose = Literal["training", "validation", "far", "test", "probe", "redraw"]
@@ -27,12 +29,16 @@ class Task(L.LightningDataModule, ABC):
     an uninterrupted one would see; batches of one length or of mixed lengths; validation sets over the training range
     and far beyond it, a test set for every test length, and an episode to draw. The held-out sets do not depend on the
     seed: every run is measured on the same sequences.
+
+    A length is one number, or a number for each of the `numbers` that a task names: `[20, 10]` is 20 vectors, 10 times.
+    Where several are asked for, a lone number stands for all. `metrics` are what is reported of the task.
     """
 
     input_size: int
     output_size: int
-    shortest = 1  # the least length that makes sense
-    numbers = 1  # in a length: a second one may be of repeats, say
+    shortest = 1  # the least number that makes sense in a length
+    numbers: ClassVar[tuple[str, ...]] = ("length",)  # what the numbers of a length count
+    metrics: Mapping[str, Metric] = METRICS
 
     @validate_call
     def __init__(
@@ -40,8 +46,8 @@ class Task(L.LightningDataModule, ABC):
         *,
         seed: int,
         batch_size: PositiveInt,
-        min_length: PositiveInt,
-        max_length: PositiveInt,
+        min_length: Length,
+        max_length: Length,
         mixed_lengths: bool,
         validation_size: PositiveInt,
         far_length: Length,
@@ -51,39 +57,47 @@ class Task(L.LightningDataModule, ABC):
         probe_length: Length,
     ):
         super().__init__()
-        asked: dict[str, Any] = {
-            "min_length": min_length,
-            "far_length": far_length,
-            "test_lengths": test_lengths,
-            "probe_length": probe_length,
-        }
-        for name, value in asked.items():
-            for length in value if isinstance(value, list) else [value]:
-                if len(lengths(length)) != self.numbers and name != "min_length":
-                    raise ValueError(f"task.{name}={value} needs lengths of {self.numbers} number(s) for this task.")
-                if min(lengths(length)) < self.shortest:
-                    raise ValueError(f"task.{name}={value} must be at least {self.shortest}. Ask for more.")
-        if min_length > max_length:
+        lowest = self.to_length("min_length", min_length)
+        highest = self.to_length("max_length", max_length)
+        if any(low > high for low, high in zip(lengths(lowest), lengths(highest), strict=True)):
             raise ValueError(
-                f"task.min_length={min_length} exceeds task.max_length={max_length}. Lower the one or raise the other."
+                f"task.min_length={written(min_length)} exceeds task.max_length={written(max_length)}. Lower the "
+                "one or raise the other."
             )
         self.seed = seed
         self.batch_size = batch_size
-        self.min_length, self.max_length = min_length, max_length
+        self.min_length, self.max_length = lowest, highest
         self.mixed_lengths = mixed_lengths
         self.validation_size = validation_size
-        self.far_length, self.far_size = far_length, far_size
-        self.test_lengths = test_lengths
+        self.far_length, self.far_size = self.to_length("far_length", far_length), far_size
+        self.test_lengths = [self.to_length("test_lengths", length, test_lengths) for length in test_lengths]
         self.test_size = test_size
-        self.probe_length = probe_length
+        self.probe_length = self.to_length("probe_length", probe_length)
+
+    def to_length(self, setting: str, length: Length, among: list[Length] | None = None) -> Length:
+        """A length as `sample` takes it: one number as it is, several as a tuple.
+
+        Raises:
+            ValueError: it has too many or too few numbers, or one that is too small.
+        """
+        asked, count, value = lengths(length), len(self.numbers), written(among or length)
+        fitted = asked * count if len(asked) == 1 else asked
+        if len(fitted) != count:
+            form = f"[{', '.join(self.numbers)}]" if count > 1 else "one number"
+            raise ValueError(f"task.{setting}={value}: a length of this task must be {form}. Give that.")
+        if min(fitted) < self.shortest:
+            raise ValueError(f"task.{setting}={value} must be at least {self.shortest}. Ask for more.")
+        return fitted if count > 1 else fitted[0]
 
     @abstractmethod
     def sample(self, length: Length, batch_size: int, generator: torch.Generator) -> Batch:
         """Draw sequences of one length; the same generator state gives the same sequences."""
 
     def draw_length(self, generator: torch.Generator) -> Length:
-        """A length of the training range, both ends included."""
-        return int(torch.randint(self.min_length, self.max_length + 1, (), generator=generator))
+        """A length of the training range, both ends included; each of several numbers on its own."""
+        ranges = zip(lengths(self.min_length), lengths(self.max_length), strict=True)
+        drawn = tuple(int(torch.randint(low, high + 1, (), generator=generator)) for low, high in ranges)
+        return drawn if len(drawn) > 1 else drawn[0]
 
     def training_batch(self, step: int, rank: int = 0) -> Batch:
         """The batch of a step: a pure function of the seed, the rank and the step."""
@@ -91,7 +105,7 @@ class Task(L.LightningDataModule, ABC):
 
     def draw(self, batch_size: int, generator: torch.Generator, mixed: bool) -> Batch:
         """A batch over the training range: of one length, or of one length for each sequence, padded."""
-        if not mixed:
+        if not mixed or self.min_length == self.max_length:
             return self.sample(self.draw_length(generator), batch_size, generator)
         return pad([self.sample(self.draw_length(generator), 1, generator) for _ in range(batch_size)])
 
@@ -169,6 +183,11 @@ def split(size: int, at_most: int = 128) -> list[int]:
 
 def lengths(length: Length) -> tuple[int, ...]:
     return (length,) if isinstance(length, int) else tuple(length)
+
+
+def written(value: Length | list[Length]) -> str:
+    """As on the command line: lists, not tuples."""
+    return json.dumps(value)
 
 
 def key(length: Length) -> str:

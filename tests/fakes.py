@@ -24,6 +24,7 @@ TINY = (
     "logger=csv",
     "callbacks=none",
     "task.batch_size=2",
+    "task.min_length=2",
     "task.max_length=3",
     "task.validation_size=2",
     "task.far_length=4",

@@ -1,34 +1,41 @@
 """Callbacks act at the right moments, after a resumption too, and leave the training as it was."""
 
+import csv
 import logging
 from collections.abc import Iterator
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
+from rich.console import Console
 from torch.utils.data import DataLoader
 
 from callbacks.animation import Animation
 from callbacks.base import Probe, evaluating
 from callbacks.episode import Episode
 from callbacks.evolution import Evolution
+from callbacks.heads import HeadFigures, head_figures
 from callbacks.lean import STEP_HOOKS, lean
 from callbacks.memory import Memory
 from callbacks.redraw import RedrawInitialStates
+from callbacks.results import table
 from callbacks.solved import Solved
 from callbacks.spikes import ClipSpikes
 from callbacks.weightings import Weightings
 from callbacks.written_and_read import WrittenAndRead
 from ntm.batch import Batch
 from ntm.controllers.feedforward import FeedforwardController
+from ntm.heads import Addressing
 from ntm.machine import Machine
 from ntm.memories.matrix import MatrixMemory
 from ntm.memories.none import NoMemory
-from ntm.trace import Trace
+from ntm.metrics import METRICS
+from ntm.trace import MemoryTrace, Trace
 
 BATCH_SIZE = 2
 
@@ -193,11 +200,11 @@ def test_a_machine_without_memory_has_pictures_of_its_episode_alone(tmp_path):
 def test_looking_does_not_disturb_the_training(tmp_path):
     def weights_after(*callbacks: L.Callback) -> dict[str, torch.Tensor]:
         L.seed_everything(1, verbose=False)
-        learner = Learner()
-        trainer(*callbacks).fit(learner, Task())
+        learner = Learner(measured=(9.0,) * 9)
+        trainer(*callbacks, val_check_interval=2, limit_val_batches=1).fit(learner, Task())
         return {"random numbers": torch.get_rng_state(), **learner.state_dict()}
 
-    unseen, seen = weights_after(), weights_after(Blank(every=2, folder=tmp_path))
+    unseen, seen = weights_after(), weights_after(Blank(every=2, folder=tmp_path), HeadFigures())
 
     assert all(torch.equal(unseen[name], seen[name]) for name in unseen)
 
@@ -459,3 +466,57 @@ def test_a_lean_trainer_keeps_a_chosen_profiler(capsys):
     made.fit(Learner(), Task())
 
     assert made.profiler.recorded_durations["run_training_batch"]
+
+
+def test_the_figures_of_a_head_are_means_over_the_steps():
+    two, reach = torch.tensor([[[1.0, 0.0]], [[0.5, 0.5]]]), torch.tensor([[[0.0, 0.0, 1.0]], [[0.5, 0.5, 0.0]]])
+    one = torch.tensor([[1.0], [2.0]])
+    told = Addressing(k=torch.zeros(2, 1, 3), beta=4 * one, g=one / 4, s=reach, gamma=2 * one)
+    both = Addressing(**{name: torch.cat([value, 0 * value], dim=1) for name, value in vars(told).items()})
+    memory = MemoryTrace(
+        M=torch.zeros(2, 2, 3),
+        w_write=two,
+        w_read=two.flip(-1).repeat(1, 2, 1),
+        r=torch.zeros(2, 2, 3),
+        e=torch.tensor([[[0.0, 0.0, 0.3]], [[0.0, 0.5, 1.0]]]),
+        a=torch.tensor([[[-0.6, 0.0, 0.6]], [[0.0, 0.0, 0.0]]]),
+        write=told,
+        read=both,
+    )
+
+    measured = {name: value.item() for name, value in head_figures(memory).items()}
+
+    address = {"peak": 0.75, "entropy": 0.5, "gate": 0.375, "strength": 6.0, "shift": 0.25, "sharpening": 3.0}
+    nothing = {"gate": 0.0, "strength": 0.0, "shift": 0.0, "sharpening": 0.0}
+    expected = {
+        **{f"read0/{name}": value for name, value in address.items()},
+        **{f"read1/{name}": value for name, value in (address | nothing).items()},
+        **{f"write0/{name}": value for name, value in (address | {"erase": 0.3, "add": 0.2}).items()},
+    }
+    assert measured == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_the_figures_of_heads_are_logged_at_every_validation(memory, tmp_path):
+    logger = CSVLogger(tmp_path, name="", version="")
+    run = trainer(HeadFigures(), steps=2, logger=logger, val_check_interval=1, limit_val_batches=1)
+
+    run.fit(Learner(memory=memory, measured=(9.0,) * 3), Task())
+
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
+    assert [row["val/error_bits"] for row in rows] == ["9.0", "9.0"]
+    heads = [{name: float(row[name]) for name in row if name.startswith("head/")} for row in rows]
+    if memory:
+        assert {"head/read0/peak", "head/write0/add"} <= heads[0].keys()
+        assert heads[0] != heads[1]
+    else:
+        assert heads == [{}, {}]
+
+
+def test_the_table_has_the_figures_that_a_task_alone_reports():
+    usual = dict.fromkeys(METRICS, 0.5)
+    printed = StringIO()
+    Console(file=printed, width=80).print(
+        table({"task": "ngrams", "test": {"200": usual | {"optimal_bits": 132.961}}}, 8)
+    )
+    assert "optimal bits at 200: 132.96" in printed.getvalue()

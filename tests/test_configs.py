@@ -1,5 +1,6 @@
 """Every yaml of every family composes, builds and trains; so a new member is tested before anybody writes a test."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from fakes import ROOT, TINY, compose, options
 from omegaconf import OmegaConf
 
 import train
+from tasks.base import lengths
 
 FAMILIES = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name[0].isalpha())
 FAMILIES = [family for family in FAMILIES if family != "hydra" and options(family)]
@@ -99,6 +101,16 @@ def test_the_metrics_are_those_that_are_promised_beside_the_sequences_seen(tmp_p
     assert "train/loss" in header
     seen = header.split(",").index("sequences")
     assert [float(row.split(",")[seen]) for row in rows] == [2, 4, 4, 4]  # two steps, validation, test
+
+
+@pytest.mark.parametrize("name", options("task"))
+def test_every_task_is_measured_at_each_of_its_own_test_lengths(name, tmp_path):
+    own = [setting for setting in TINY if not setting.startswith("task.test_lengths")]
+    task, learner, trainer = train.build(compose(f"task={name}", *own, output_dir=tmp_path))
+    trainer.test(learner, datamodule=task, verbose=False)
+    measured = json.loads((tmp_path / "results.json").read_text())["test"]
+    assert list(measured) == ["x".join(map(str, lengths(length))) for length in task.test_lengths]
+    assert all(set(row) == set(task.metrics) for row in measured.values())
 
 
 def test_a_checkpoint_is_plain_data_and_gives_the_same_answers(tmp_path):

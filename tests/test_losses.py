@@ -10,6 +10,8 @@ from torch.testing import assert_close
 from conf.check import instantiate
 from ntm.losses.cross_entropy import CrossEntropy
 from ntm.losses.huber import Huber
+from ntm.losses.log_likelihood import LogLikelihood
+from ntm.metrics import bits
 
 # Two sequences of three steps of two bits; the second sequence is scored once.
 LOGITS = torch.tensor([[[0.5, -1.0], [2.0, 0.0], [-3.0, 1.5]], [[0.1, 0.2], [-0.3, 4.0], [1.0, -1.0]]])
@@ -73,6 +75,15 @@ def test_a_loss_works_in_float64(loss):
 
 
 # --- the members
+
+
+def test_log_likelihood_is_minus_the_log_of_the_probability_of_a_whole_answer():
+    logs = []
+    for logit, target in scored():
+        p = 1 / (1 + math.exp(-logit))
+        logs.append(math.log(p if target else 1 - p))
+    assert_close(LogLikelihood()(LOGITS, TARGETS, MASK).item(), -sum(logs) / 2)
+    assert_close(LogLikelihood()(LOGITS, TARGETS, MASK), bits(LOGITS, TARGETS, MASK).mean() * math.log(2))
 
 
 def test_cross_entropy_is_the_mean_of_minus_the_log_of_the_right_answer():

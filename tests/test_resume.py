@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import lightning as L
 import pytest
 import torch
-from fakes import TINY, compose
+from fakes import TINY, compose, options
 from torch import Tensor
 
 import train
@@ -52,7 +52,7 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert not [name for name in one if not torch.equal(one[name], other[name])]
 
 
-@pytest.mark.parametrize("task", ["copy", "recall"])
+@pytest.mark.parametrize("task", options("task"))
 @pytest.mark.parametrize("mixed", [False, True], ids=["one length", "mixed lengths"])
 def test_a_resumed_run_matches_an_uninterrupted_one(task, mixed, tmp_path):
     chosen = (f"task={task}", f"task.mixed_lengths={mixed}")
@@ -63,7 +63,7 @@ def test_a_resumed_run_matches_an_uninterrupted_one(task, mixed, tmp_path):
     assert_same(straight, resumed)
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+@pytest.mark.parametrize("optimizer", options("optimizer"))
 @pytest.mark.parametrize("crash", [1, 2, 3, 4, 5])
 def test_a_run_that_crashed_at_any_step_can_be_resumed_and_matches_too(optimizer, crash, tmp_path):
     chosen = (f"optimizer={optimizer}", "trainer.val_check_interval=2", "callbacks.last.every_n_train_steps=2")

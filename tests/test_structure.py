@@ -70,10 +70,16 @@ def test_a_yaml_is_called_as_the_module_of_its_class(family, option):
             assert module == option
 
 
-@pytest.mark.parametrize("family", ["task", "controller", "memory", "loss"])
+@pytest.mark.parametrize("family", ["task", "controller", "memory", "loss", "optimizer"])
 def test_every_module_of_a_family_has_a_yaml(family):
-    folder = {"task": ROOT / "tasks", "controller": ROOT / "ntm/controllers", "memory": ROOT / "ntm/memories"}
-    modules = {path.stem for path in folder.get(family, ROOT / "ntm/losses").glob("*.py")} - {"__init__", "base"}
+    folder = {
+        "task": "tasks",
+        "controller": "ntm/controllers",
+        "memory": "ntm/memories",
+        "loss": "ntm/losses",
+        "optimizer": "ntm/optimizers",
+    }[family]
+    modules = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__", "base"}
     assert modules <= set(options(family))
 
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -24,3 +25,16 @@ class Controller(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Float[Tensor, "batch input"], state: State) -> tuple[Float[Tensor, "batch control"], State]:
         """One step: what it says now, and its new state. Nothing is kept on the module."""
+
+    def unroll(
+        self, inputs: Float[Tensor, "batch time input"], state: State
+    ) -> tuple[Float[Tensor, "batch time control"], State]:
+        """All steps of inputs that are known beforehand: what it says at each, and its state after the last.
+
+        Step by step, unless a controller knows something quicker; a machine without memory then uses it.
+        """
+        said = []
+        for x in inputs.unbind(1):
+            h, state = self(x, state)
+            said.append(h)
+        return torch.stack(said, dim=1), state

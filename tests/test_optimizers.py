@@ -1,0 +1,107 @@
+"""Graves' RMSProp against a loop over single numbers."""
+
+from copy import deepcopy
+from math import sqrt
+
+import pytest
+import torch
+from torch import nn
+
+from ntm.optimizers.graves import GravesRMSProp
+
+SETTINGS = {"lr": 0.1, "alpha": 0.95, "momentum": 0.9, "eps": 1e-4}
+
+
+def parameters(dtype=torch.float64) -> list[nn.Parameter]:
+    shapes = [(2, 3), (4,), (), (3, 0)]  # the last is the interface of a machine without memory
+    return [nn.Parameter(torch.randn(shape, dtype=dtype)) for shape in shapes]
+
+
+def give(params: list[nn.Parameter], gradients: list[torch.Tensor]) -> None:
+    for p, gradient in zip(params, gradients, strict=True):
+        p.grad = gradient.clone()
+
+
+def scalar(p: float, gradients: list[float], lr: float, alpha: float, momentum: float, eps: float) -> float:
+    """One number through the equations, as they stand in the paper."""
+    n = m = d = 0.0
+    for g in gradients:
+        n = alpha * n + (1 - alpha) * g**2
+        m = alpha * m + (1 - alpha) * g
+        d = momentum * d - lr * g / sqrt(n - m**2 + eps)
+        p = p + d
+    return p
+
+
+@pytest.mark.parametrize("changed", [{}, {"alpha": 0.5}, {"momentum": 0.0}, {"eps": 1e-2}, {"lr": 1e-3}])
+def test_every_number_takes_the_steps_of_the_equations(changed):
+    settings = SETTINGS | changed
+    params = parameters()
+    start = [p.detach().clone() for p in params]
+    gradients = [[torch.randn_like(p) for p in params] for _ in range(7)]
+    optimizer = GravesRMSProp(params, **settings)
+    for step in gradients:
+        give(params, step)
+        optimizer.step()
+    for which, (before, after) in enumerate(zip(start, params, strict=True)):
+        each = torch.stack([step[which].flatten() for step in gradients])
+        expected = [scalar(p.item(), each[:, i].tolist(), **settings) for i, p in enumerate(before.flatten())]
+        assert after.flatten().tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_groups_have_rates_of_their_own_and_what_has_no_gradient_stays():
+    fast, slow, still = (nn.Parameter(torch.ones(2)) for _ in range(3))
+    settings = {name: value for name, value in SETTINGS.items() if name != "lr"}
+    groups = [{"params": [fast, still]}, {"params": [slow], "lr": 0.001}]
+    optimizer = GravesRMSProp(groups, lr=0.1, **settings)
+    fast.grad = slow.grad = torch.ones(2)
+    optimizer.step()
+    assert torch.equal(still, torch.ones(2))
+    assert ((1 - fast) / (1 - slow)).tolist() == pytest.approx([100, 100], rel=1e-3)
+
+
+def test_a_great_gradient_that_never_changes_has_no_variance_and_no_nan():
+    p = nn.Parameter(torch.zeros(1000))
+    optimizer = GravesRMSProp([p], **SETTINGS)
+    for _ in range(200):
+        p.grad = 1e4 * torch.arange(1.0, 1001.0)
+        optimizer.step()
+    assert p.isfinite().all()
+
+
+def test_its_state_survives_a_checkpoint():
+    one, other = parameters(torch.float32), parameters(torch.float32)
+    gradients = [[torch.randn_like(p) for p in one] for _ in range(4)]
+    straight = GravesRMSProp(one, **SETTINGS)
+    for step in gradients[:2]:
+        give(one, step)
+        straight.step()
+    resumed = GravesRMSProp(other, **SETTINGS)
+    resumed.load_state_dict(deepcopy(straight.state_dict()))
+    for mine, theirs in zip(other, one, strict=True):
+        mine.data.copy_(theirs)
+    for step in gradients[2:]:
+        give(one, step)
+        give(other, step)
+        straight.step()
+        resumed.step()
+    assert all(map(torch.equal, one, other))
+
+
+def test_a_step_computes_the_loss_with_gradients_where_it_is_asked_to():
+    p = nn.Parameter(torch.ones(()))
+    optimizer = GravesRMSProp([p], **SETTINGS)
+
+    def closure():
+        loss = p.square()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 1
+    assert p < 1
+
+
+@pytest.mark.parametrize("wrong", [{"lr": 0}, {"lr": -1}, {"alpha": 1.0}, {"momentum": 1.5}, {"eps": 0}])
+def test_a_setting_out_of_its_range_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        GravesRMSProp(parameters(), **SETTINGS | wrong)
