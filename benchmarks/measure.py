@@ -78,7 +78,7 @@ def build(setting: Setting) -> Any:
     shape = {"hidden_size": s.hidden, "num_layers": s.layers}
     state = {"initial_state": "constant", "initial_std": 0.0}
     controllers = {
-        "lstm": partial(LSTMController, **shape, **state, forget_bias=0.0),
+        "lstm": partial(LSTMController, **shape, **state),
         "gru": partial(GRUController, **shape, **state),
         "feedforward": partial(FeedforwardController, **shape),
     }

@@ -77,7 +77,7 @@ def matrix_memory(**settings: Any) -> MatrixMemory:
 
 def lstm(**settings: Any) -> partial[LSTMController]:
     """An LSTM controller that still waits for its input size."""
-    defaults = {"hidden_size": 4, "num_layers": 1, "initial_state": "constant", "initial_std": 0.5, "forget_bias": 1.0}
+    defaults = {"hidden_size": 4, "num_layers": 1, "initial_state": "constant", "initial_std": 0.5}
     return partial(LSTMController, **defaults | settings)
 
 

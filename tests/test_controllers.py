@@ -100,16 +100,6 @@ def test_a_recurrent_controller_is_torchs_own_network_of_as_many_layers(recurren
     assert_close(run(controller, inputs), network(inputs)[0])
 
 
-def test_the_forget_gates_start_open_by_the_forget_bias():
-    def gates(**settings):
-        torch.manual_seed(0)
-        controller = lstm(num_layers=2, **settings)(input_size=INPUT_SIZE)
-        return [cell.bias_ih.detach().unflatten(0, (4, -1)) for cell in controller.cells]
-
-    for closed, opened in zip(gates(forget_bias=0.0), gates(forget_bias=2.0), strict=True):
-        assert_close(opened - closed, torch.tensor([0.0, 2.0, 0.0, 0.0])[:, None].expand(4, 4))
-
-
 def deep_lstm(**settings):
     defaults = {"hidden_size": 4, "num_layers": 3, "initial_state": "learned", "initial_std": 0.5}
     return lambda input_size: DeepLSTMController(input_size=input_size, **defaults | settings)

@@ -57,7 +57,7 @@ def machine(
     shape = {"hidden_size": hidden_size, "num_layers": num_layers}
     state = {"initial_state": initial, "initial_std": 0.3}
     controllers = {
-        "lstm": partial(LSTMController, **shape, **state, forget_bias=1.0),
+        "lstm": partial(LSTMController, **shape, **state),
         "gru": partial(GRUController, **shape, **state),
         "feedforward": partial(FeedforwardController, **shape),
     }

@@ -1,6 +1,5 @@
 """A recurrent controller of long short-term memory cells: registers beside the memory's RAM (section 3.4)."""
 
-import torch
 from jaxtyping import Float
 from pydantic import NonNegativeFloat, PositiveInt, validate_call
 from torch import Tensor, nn
@@ -12,8 +11,7 @@ from ntm.initial import Initial, Kind
 class LSTMController(Controller):
     """`num_layers` layers of `hidden_size` cells, each fed by the one below; the last one speaks.
 
-    The state is h and c of every layer in turn. `forget_bias` is added to the bias of the forget gates before training:
-    1 makes a cell that knows nothing yet keep what it holds (Gers et al., 2000; Jozefowicz et al., 2015).
+    The state is h and c of every layer in turn.
     """
 
     @validate_call
@@ -25,16 +23,11 @@ class LSTMController(Controller):
         num_layers: PositiveInt,
         initial_state: Kind,
         initial_std: NonNegativeFloat,
-        forget_bias: float,
     ):
         super().__init__()
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
         self.cells = nn.ModuleList(nn.LSTMCell(size, hidden_size) for size in sizes)
         self.state_0 = nn.ModuleList(Initial(initial_state, (hidden_size,), std=initial_std) for _ in sizes * 2)
-        with torch.no_grad():
-            for cell in self.cells:
-                _, forget, _, _ = cell.bias_ih.chunk(4)  # type: ignore[operator]
-                forget += forget_bias
         self.output_size = hidden_size
 
     def initial_state(self, batch_size: int) -> State:
