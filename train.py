@@ -1,5 +1,6 @@
 """Teach a machine a task: `python train.py task=recall loss=huber`; `python train.py --help` lists the choices."""
 
+import csv
 import logging
 import os
 import warnings
@@ -15,9 +16,12 @@ from conf.check import ConfigError, check_settings, cli, explained, instantiate
 
 if TYPE_CHECKING:
     from lightning import Trainer
+    from lightning.pytorch.loggers import CSVLogger
 
     from ntm.learner import Learner
     from tasks.base import Task
+
+log = logging.getLogger(__name__)
 
 # torch, lightning and wandb are imported inside functions: completing a word with TAB runs this file.
 
@@ -62,7 +66,8 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     )
     loggers = [instantiate(cfg, f"logger.{name}") for name in cfg.logger]
     callbacks = [instantiate(cfg, f"callbacks.{name}") for name in cfg.callbacks]
-    metrics = CSVLogger(cfg.output_dir, name="", version="")
+    # Every row at once, so that whoever looks at a run sees all that it has measured.
+    metrics = CSVLogger(cfg.output_dir, name="", version="", flush_logs_every_n_steps=1)
     trainer = instantiate(cfg, "trainer", logger=[metrics, *loggers], callbacks=callbacks)
     # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
     trainer.precision_plugin.convert_module(learner)
@@ -70,19 +75,31 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    """Fit, then measure the best checkpoint; its cost on held-out sequences is what a sweep makes small."""
+def main(cfg: DictConfig) -> float | None:
+    """Fit, then measure the best checkpoint; its cost on held-out sequences is what a sweep makes small.
+
+    A job of a sweep that is started again does nothing where it has finished, and goes on from its last checkpoint
+    where it was interrupted.
+    """
     import lightning as L
     import rich
     import wandb
     from lightning.pytorch.callbacks import ModelCheckpoint
     from rich.syntax import Syntax
 
+    a_job, interrupted = HydraConfig.get().mode == RunMode.MULTIRUN, Path(cfg.output_dir, "checkpoints", "last.ckpt")
+    if a_job and Path(cfg.output_dir, "results.json").exists():
+        log.info(f"{cfg.output_dir} has finished already")
+        return None
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    if a_job:
         check(cfg)  # nobody has seen this job's choices before; a mistake leaves the other jobs alone
+        if interrupted.exists():
+            cfg.checkpoint = str(interrupted)
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
+    if cfg.checkpoint == str(interrupted):
+        keep_rows(cfg, cast("CSVLogger", trainer.loggers[0]))
     if trainer.is_global_zero:
         resolved = Path(cfg.output_dir, ".hydra", "resolved.yaml")
         resolved.parent.mkdir(parents=True, exist_ok=True)
@@ -94,10 +111,30 @@ def main(cfg: DictConfig) -> float:
         if best is None and "val/bits" not in trainer.callback_metrics:  # resumed for less than an interval
             trainer.validate(learner, datamodule=task, verbose=False)
         cost, path = best or (trainer.callback_metrics["val/bits"], None)
+        learner.cost = float(cost)
         trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
     finally:
         wandb.finish()  # or the next job of a sweep would go on in this run
-    return float(cost)
+    return learner.cost
+
+
+def keep_rows(cfg: DictConfig, metrics: "CSVLogger") -> None:
+    """Put back what this run measured up to its checkpoint into metrics.csv, which Lightning would begin anew.
+
+    Raises:
+        ConfigError: the checkpoint cannot be read.
+    """
+    from ntm.learner import read_checkpoint
+
+    with explained("checkpoint", cfg):
+        until = read_checkpoint(cfg.checkpoint)["sequences"]
+    path = Path(cfg.output_dir, "metrics.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    for row in rows:
+        if float(row["sequences"]) <= until:
+            step = int(row.pop("step"))
+            metrics.experiment.log_metrics({name: value for name, value in row.items() if value}, step)
+    metrics.save()
 
 
 def check(cfg: DictConfig) -> None:
@@ -140,6 +177,7 @@ def quiet() -> None:
     for advice in (
         ".*does not have many workers",
         ".*Experiment logs directory .* exists and is not empty",  # it is the run's own
+        ".*Checkpoint directory .* exists and is not empty",  # so is this
         ".*The dirpath has changed from",  # a resumed run has a folder of its own
         ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's affair
     ):

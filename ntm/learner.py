@@ -47,6 +47,7 @@ class Learner(L.LightningModule):
         self.scheduler = scheduler
         self.config = config
         self.test_names = test_names
+        self.cost: float | None = None  # on held-out sequences, of the weights that are measured at the end
         self.sequences = 0
         self.unstepped = 0  # sequences whose gradients no step has taken yet
 
