@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import psutil
 import rich
+import torch
 from pydantic import validate_call
 from rich.table import Table
 
@@ -86,6 +87,7 @@ class Results(L.Callback):
             "task": config["task"]["_target_"].split(".")[1],
             "seed": config["seed"],
             "engine": pl_module.machine.ran,
+            "threads": torch.get_num_threads(),
             "sequences": pl_module.sequences,
             **self.training,
             "cost": pl_module.cost,

@@ -42,7 +42,7 @@ ALLOWED = {
     "optimizer": ["torch.optim", "ntm.optimizers"],
     "scheduler": ["torch.optim.lr_scheduler"],
     "trainer": ["lightning.pytorch.Trainer", "lightning.pytorch.trainer", "lightning.pytorch.strategies"],
-    "callbacks": ["callbacks", "lightning.pytorch.callbacks", "torch.optim.swa_utils"],
+    "callbacks": ["callbacks", "lightning.pytorch.callbacks", "torch.optim.swa_utils", "optuna.pruners"],
     "logger": ["lightning.pytorch.loggers"],
 }
 
