@@ -243,7 +243,7 @@ def table(shared: str, rows: list[Row]) -> "Table":
     shown.caption = MEANING
     for heading in HEADINGS:
         shown.add_column(heading, justify="left" if heading == "overrides" else "right", overflow="fold")
-    shown.columns[0].min_width = 22
+    shown.columns[0].min_width = 18
     for row in rows:
         name, *numbers = map(escape, cells(row))
         shown.add_row(name.replace(" ", "\n"), *(cell.replace(" (", "\n(") for cell in numbers))

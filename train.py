@@ -3,14 +3,17 @@
 import csv
 import logging
 import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from conf.check import ConfigError, check_settings, cli, explained, instantiate
 
@@ -81,24 +84,33 @@ def main(cfg: DictConfig) -> float | None:
     A job of a sweep that is started again does nothing where it has finished, and goes on from its last checkpoint
     where it was interrupted.
     """
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        with a_job_as_a_run(cfg):
+            if Path(cfg.output_dir, "results.json").exists():
+                log.info(f"{cfg.output_dir} has finished already")
+                return None
+            trainer = check(cfg)  # nobody has seen this job's choices before; a mistake leaves the other jobs alone
+            if trainer.strategy.launcher is not None and sys.modules["__main__"].__spec__ is not None:
+                raise ConfigError(
+                    f"trainer.devices={cfg.trainer.devices} takes processes that Lightning cannot start from this "
+                    "launcher's. Choose hydra/launcher=basic, or trainer.devices=1."
+                )
+            return run(cfg)
+    return run(cfg)
+
+
+def run(cfg: DictConfig) -> float:
+    """Fit, then measure the best checkpoint; its cost on held-out sequences."""
     import lightning as L
     import rich
     import wandb
     from lightning.pytorch.callbacks import ModelCheckpoint
     from rich.syntax import Syntax
 
-    a_job, interrupted = HydraConfig.get().mode == RunMode.MULTIRUN, Path(cfg.output_dir, "checkpoints", "last.ckpt")
-    if a_job and Path(cfg.output_dir, "results.json").exists():
-        log.info(f"{cfg.output_dir} has finished already")
-        return None
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
-    if a_job:
-        check(cfg)  # nobody has seen this job's choices before; a mistake leaves the other jobs alone
-        if interrupted.exists():
-            cfg.checkpoint = str(interrupted)
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
-    if cfg.checkpoint == str(interrupted):
+    if cfg.checkpoint == str(own_checkpoint(cfg)):
         keep_rows(cfg, cast("CSVLogger", trainer.loggers[0]))
     if trainer.is_global_zero:
         resolved = Path(cfg.output_dir, ".hydra", "resolved.yaml")
@@ -116,6 +128,38 @@ def main(cfg: DictConfig) -> float | None:
     finally:
         wandb.finish()  # or the next job of a sweep would go on in this run
     return learner.cost
+
+
+def own_checkpoint(cfg: DictConfig) -> Path:
+    """Where a run goes on that was interrupted in this folder."""
+    return Path(cfg.output_dir, "checkpoints", "last.ckpt")
+
+
+@contextmanager
+def a_job_as_a_run(cfg: DictConfig) -> Iterator[None]:
+    """A job of a sweep is a run like any other, which goes on from its own checkpoint where it has one.
+
+    Lightning starts the other processes of a run by the command of the first, and in its folder: those of a job get the
+    job's own, not the whole sweep's. Nothing of that outlives the job.
+    """
+    from torch import distributed
+
+    argv, environ, chosen = sys.argv, dict(os.environ), cast(DictConfig, HydraConfig.get())
+    if own_checkpoint(cfg).exists():
+        cfg.checkpoint = str(own_checkpoint(cfg))
+    checkpoint = [f"checkpoint='{cfg.checkpoint}'"] if cfg.checkpoint else []
+    program = argv[0] if Path(argv[0]).name == "train.py" else __file__  # a launcher's worker is another program
+    sys.argv = [program, *chosen.overrides.task, *checkpoint]
+    with read_write(chosen), open_dict(chosen):
+        chosen.run.dir = cfg.output_dir
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        os.environ.clear()
+        os.environ.update(environ)
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 def keep_rows(cfg: DictConfig, metrics: "CSVLogger") -> None:
@@ -137,7 +181,7 @@ def keep_rows(cfg: DictConfig, metrics: "CSVLogger") -> None:
     metrics.save()
 
 
-def check(cfg: DictConfig) -> None:
+def check(cfg: DictConfig) -> "Trainer":
     """Build everything without numbers, so that a mistake is found before it costs anything.
 
     Raises:
@@ -162,11 +206,13 @@ def check(cfg: DictConfig) -> None:
         with explained("checkpoint", cfg):
             checkpoint = read_checkpoint(cfg.checkpoint)
             learner.check_fits(checkpoint, cfg.checkpoint)
-        if checkpoint["global_step"] >= cfg.trainer.max_steps:
+        # A job that was killed after its last step goes on to be measured.
+        if checkpoint["global_step"] >= cfg.trainer.max_steps and cfg.checkpoint != str(own_checkpoint(cfg)):
             raise ConfigError(
                 f"checkpoint={cfg.checkpoint} is of step {checkpoint['global_step']}, but trainer.max_steps="
                 f"{cfg.trainer.max_steps}. Raise trainer.max_steps to go on."
             )
+    return trainer
 
 
 def quiet() -> None:

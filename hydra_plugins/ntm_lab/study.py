@@ -204,7 +204,6 @@ def report(study: "optuna.Study", folder: Path) -> None:
     import warnings
 
     import matplotlib
-    from optuna.exceptions import ExperimentalWarning
     from optuna.importance import PedAnovaImportanceEvaluator
     from optuna.trial import TrialState
 
@@ -222,14 +221,20 @@ def report(study: "optuna.Study", folder: Path) -> None:
     if len(completed) < 2:
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore")  # these pictures are marked as experimental, and as looking for low values
         from optuna.visualization.matplotlib import plot_optimization_history, plot_param_importances, plot_pareto_front
 
-        for i, name in enumerate(names):
-            look = {"target": lambda trial, i=i: trial.values[i], "target_name": name} if len(names) > 1 else {}
-            save(plot_optimization_history(study, **look), folder / f"history_{name}.png")
-            evaluator = PedAnovaImportanceEvaluator()
-            save(plot_param_importances(study, evaluator=evaluator, **look), folder / f"importance_{name}.png")
+        for i, (name, direction) in enumerate(study.user_attrs[SEARCH]["objectives"].items()):
+            sign = 1 if direction == "minimize" else -1
+            history = plot_optimization_history(study, target=lambda trial, i=i: trial.values[i], target_name=name)
+            save(history, folder / f"history_{name}.png")
+            low = plot_param_importances(
+                study,
+                evaluator=PedAnovaImportanceEvaluator(),
+                target=lambda trial, i=i, sign=sign: sign * trial.values[i],
+                target_name=name,
+            )
+            save(low, folder / f"importance_{name}.png")
         if len(names) in (2, 3):
             save(plot_pareto_front(study, target_names=names), folder / "pareto.png")
 
