@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from conf.check import ConfigError, check_settings, cli, explained, instantiate
+from conf.check import ConfigError, check_settings, cli, explained, instantiate, is_pruned
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -125,8 +125,10 @@ def run(cfg: DictConfig) -> float:
         cost, path = best or (trainer.callback_metrics["val/bits"], None)
         learner.cost = float(cost)
         trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
-    finally:
-        wandb.finish()  # or the next job of a sweep would go on in this run
+    except BaseException as error:
+        wandb.finish(exit_code=0 if is_pruned(error) else 1)
+        raise
+    wandb.finish()  # or the next job of a sweep would go on in this run
     return learner.cost
 
 
@@ -140,7 +142,7 @@ def a_job_as_a_run(cfg: DictConfig) -> Iterator[None]:
     """A job of a sweep is a run like any other, which goes on from its own checkpoint where it has one.
 
     Lightning starts the other processes of a run by the command of the first, and in its folder: those of a job get the
-    job's own, not the whole sweep's. Nothing of that outlives the job.
+    job's own, not the whole sweep's. W&B shows all jobs of a sweep as one group. Nothing of that outlives the job.
     """
     from torch import distributed
 
@@ -152,6 +154,13 @@ def a_job_as_a_run(cfg: DictConfig) -> Iterator[None]:
     sys.argv = [program, *chosen.overrides.task, *checkpoint]
     with read_write(chosen), open_dict(chosen):
         chosen.run.dir = cfg.output_dir
+    kinds = ("task", "controller", "memory", "loss")
+    os.environ |= {  # W&B's own words; what logger.wandb says counts before them
+        "WANDB_RUN_GROUP": Path(chosen.sweep.dir).name,
+        "WANDB_NAME": " ".join(chosen.overrides.task)[:128],
+        "WANDB_JOB_TYPE": chosen.sweeper._target_.rpartition(".")[2].lower(),
+        "WANDB_TAGS": ",".join(str(chosen.runtime.choices[kind]) for kind in kinds),
+    }
     try:
         yield
     finally:

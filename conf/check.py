@@ -213,7 +213,7 @@ def outcome(error: Exception) -> str:
     return f"failed: {line(error)}" if isinstance(error, MISTAKES) else f"failed: {type(error).__name__}: {line(error)}"
 
 
-def is_pruned(error: Exception) -> bool:
+def is_pruned(error: BaseException) -> bool:
     """Whether a study ended this job, for others did better. By its name: optuna need not be there."""
     return type(error).__name__ == "TrialPruned"
 
@@ -236,6 +236,8 @@ def line(error: Exception) -> str:
         choices = sorted(error.options or files)  # of a list Hydra does not tell them
         near = get_close_matches(option, choices, n=1)
         hint = f"Did you mean {group}={near[0]}? " if near else ""
+        if group == "hydra/launcher":
+            hint = "joblib, submitit_local, slurm and ray need pip install -e '.[joblib]', '.[submitit]' or '.[ray]'. "
         return f"{group}={option} is not an option. {hint}Choose one of: {', '.join(choices)}."
     if isinstance(error, OverrideParseException):
         text = str(error).splitlines()[0]

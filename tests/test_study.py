@@ -43,7 +43,7 @@ def test_a_search_tries_every_kind_of_range_and_keeps_what_it_found(sweep, tmp_p
 
 
 def test_started_again_it_runs_the_lost_trial_again_and_counts_all(sweep, tmp_path, monkeypatch):  # noqa: F811
-    run, killed = plugin.StudySweeper.tell, []
+    run, killed = plugin.Search.tell, []
 
     def kill(self, study, trial, job):
         if trial.number == 1 and not killed:
@@ -53,7 +53,7 @@ def test_started_again_it_runs_the_lost_trial_again_and_counts_all(sweep, tmp_pa
             raise SystemExit(137)
         return run(self, study, trial, job)
 
-    monkeypatch.setattr(plugin.StudySweeper, "tell", kill)
+    monkeypatch.setattr(plugin.Search, "tell", kill)
     assert sweep(*SEARCH, LR, "hydra.sweeper.n_trials=3") == 137
     assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE, TrialState.RUNNING]
     assert sweep(*SEARCH, LR, "hydra.sweeper.n_trials=3") == 0
@@ -129,4 +129,4 @@ def test_a_ready_search_composes_as_a_sweep_without_m(name, tmp_path):
     )  # fmt: skip
     assert shown.returncode == 0, shown.stderr
     assert "mode: MULTIRUN" in shown.stdout
-    assert "hydra_plugins.ntm_lab.study.StudySweeper" in shown.stdout
+    assert "hydra_plugins.ntm_lab.study.Search" in shown.stdout

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
+import subprocess
 import sys
 
 import lightning as L
 import pytest
 import torch
-from fakes import TINY
+import yaml
+from fakes import ROOT, TINY, compose
 from hydra.core.global_hydra import GlobalHydra
 
 import train
@@ -141,3 +144,27 @@ def test_a_folder_of_another_sweep_is_refused(sweep, tmp_path, capsys):
     assert sweep(*TINY, "seed=1") == 2
     assert "error: hydra.sweep.dir=sweep holds another sweep: its job 0 has" in capsys.readouterr().err
     assert results(tmp_path / "sweep/0") == left
+
+
+def test_wandb_gets_the_jobs_of_a_sweep_as_one_group_named_by_their_overrides(sweep, tmp_path):
+    before = dict(os.environ)
+    assert sweep(*(word for word in TINY if word != "logger=csv"), "seed=0,1") == 0
+    assert dict(os.environ) == before
+    for job in "01":
+        (folder,) = (tmp_path / "sweep" / job / "wandb").glob("offline-run-*")
+        told = subprocess.run(
+            ["wandb", "leet", "inspect", "--json", folder], capture_output=True, text=True, check=True
+        )
+        records = map(json.loads, told.stdout.splitlines())
+        (run,) = [record["run"] for record in records if record.get("type") == "run"]
+        assert (run["run_group"], run["job_type"]) == ("sweep", "grid")
+        assert run["tags"] == ["copy", "lstm", "matrix", "cross_entropy"]
+        assert run["display_name"].startswith("engine=eager callbacks=none")
+
+
+def test_every_setting_that_a_wandb_sweep_turns_is_a_setting():
+    sweep = yaml.safe_load((ROOT / "docs/wandb_sweep.yaml").read_text())
+    given = [word for word in sweep["command"] if "=" in word]
+    chosen = [f"{key}={(spec.get('values') or [spec['min']])[0]}" for key, spec in sweep["parameters"].items()]
+    train.check(compose(*given, *chosen))
+    assert sweep["metric"]["name"] == "val/bits"

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 MADE_BY, SEARCH = "made by", "search"  # what a trial and a study remember beside Optuna's own
 
 
-class StudySweeper(Sweeper):
+class Search(Sweeper):
     """Runs `n_trials` trials of one study, which lives in the sweep's folder and outlives this process.
 
     A trial's folder is called by its number. Started again on the same folder, it first runs the trials whose process
