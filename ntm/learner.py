@@ -95,7 +95,7 @@ class Learner(L.LightningModule):
 
     def log_sequences(self) -> None:
         """The axis of every other figure, in the same row."""
-        self.log("sequences", float(self.sequences + self.unstepped))
+        self.log("sequences", float(self.sequences + self.unstepped), sync_dist=True)  # the same in every process
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameters())
