@@ -146,6 +146,12 @@ def test_a_folder_of_another_sweep_is_refused(sweep, tmp_path, capsys):
     assert results(tmp_path / "sweep/0") == left
 
 
+def test_a_job_that_was_a_mistake_can_be_put_right_in_its_place(sweep, tmp_path):
+    assert sweep(*TINY, "seed=0,-1") == 2
+    assert sweep(*TINY, "seed=0,1") == 0
+    assert results(tmp_path / "sweep/1")["seed"] == 1
+
+
 def test_wandb_gets_the_jobs_of_a_sweep_as_one_group_named_by_their_overrides(sweep, tmp_path):
     before = dict(os.environ)
     assert sweep(*(word for word in TINY if word != "logger=csv"), "seed=0,1") == 0

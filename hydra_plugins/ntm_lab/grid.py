@@ -8,7 +8,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from conf.check import MISTAKES, OUTCOME, ConfigError
+from conf.check import MISTAKES, OUTCOME, ConfigError, outcome
 
 
 class Grid(BasicSweeper):
@@ -43,8 +43,8 @@ class Grid(BasicSweeper):
             return super().sweep(arguments)
         except MISTAKES:
             raise
-        except Exception:
-            if not list(folder.glob(f"*/{OUTCOME}")):
+        except Exception as error:
+            if outcome(error) not in [path.read_text().strip() for path in folder.glob(f"*/{OUTCOME}")]:
                 raise
             raise SystemExit(1) from None  # the job itself has said why
         finally:
@@ -53,9 +53,11 @@ class Grid(BasicSweeper):
 
 
 def check_same(folder: Path, overrides: list[str]) -> None:
-    """Raise a ConfigError if a folder holds a job with other overrides."""
+    """Raise a ConfigError if a folder holds something that a job with other overrides has learned."""
     written = folder / ".hydra" / "overrides.yaml"
-    before = list(map(str, OmegaConf.load(written))) if written.exists() else overrides
+    if not written.exists() or not any((folder / name).exists() for name in ("results.json", "checkpoints")):
+        return
+    before = list(map(str, OmegaConf.load(written)))
     if sorted(before) != sorted(overrides):
         raise ConfigError(
             f"hydra.sweep.dir={folder.parent} holds another sweep: its job {folder.name} has {' '.join(before)}, this "
