@@ -105,6 +105,7 @@ def run(cfg: DictConfig) -> float:
     import rich
     import wandb
     from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
     from rich.syntax import Syntax
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
@@ -127,6 +128,8 @@ def run(cfg: DictConfig) -> float:
         trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
     except BaseException as error:
         wandb.finish(exit_code=0 if is_pruned(error) else 1)
+        if isinstance(error, SIGTERMException):
+            raise SystemExit(143) from error  # Lightning would say that all went well
         raise
     wandb.finish()  # or the next job of a sweep would go on in this run
     return learner.cost
