@@ -36,7 +36,8 @@ def start(*words: str, folder, **environ: str) -> subprocess.CompletedProcess:
 def test_a_launcher_runs_every_job_and_a_mistake_in_one_is_told(launcher, tmp_path):
     need(launcher)
     chosen = ("-m", *TINY, f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep")
-    ended = start(*chosen, "seed=0,-1", folder=tmp_path)
+    # Workers of submitit find the project as it is installed; a checkout alone is on the path of train.py only.
+    ended = start(*chosen, "seed=0,-1", folder=tmp_path, PYTHONPATH=str(ROOT))
     assert "1: seed=-1 failed: seed=-1 should be greater than or equal to 0" in ended.stdout, ended.stderr
     assert ended.returncode == 2
     assert (tmp_path / "sweep/0/results.json").is_file()

@@ -9,6 +9,7 @@ import sys
 import lightning as L
 import pytest
 import torch
+import wandb
 import yaml
 from fakes import ROOT, TINY, compose
 from hydra.core.global_hydra import GlobalHydra
@@ -24,6 +25,7 @@ def sweep(monkeypatch, tmp_path):
     """`python train.py -m ...` into `tmp_path/sweep`; its exit code."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    wandb.finish()  # a test that only fits leaves its run open
 
     def run(*overrides: str) -> int:
         monkeypatch.setattr(sys, "argv", [train.__file__, "-m", *overrides, "hydra.sweep.dir=sweep"])
