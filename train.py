@@ -157,13 +157,17 @@ def a_job_as_a_run(cfg: DictConfig) -> Iterator[None]:
     sys.argv = [program, *chosen.overrides.task, *checkpoint]
     with read_write(chosen), open_dict(chosen):
         chosen.run.dir = cfg.output_dir
-    kinds = ("task", "controller", "memory", "loss")
-    os.environ |= {  # W&B's own words; what logger.wandb says counts before them
-        "WANDB_RUN_GROUP": Path(chosen.sweep.dir).name,
-        "WANDB_NAME": " ".join(chosen.overrides.task)[:128],
-        "WANDB_JOB_TYPE": chosen.sweeper._target_.rpartition(".")[2].lower(),
-        "WANDB_TAGS": ",".join(str(chosen.runtime.choices[kind]) for kind in kinds),
-    }
+    wandb = OmegaConf.select(cfg, "logger.wandb")
+    if isinstance(wandb, DictConfig):
+        kinds = ("task", "controller", "memory", "loss")
+        ours = {
+            "group": Path(chosen.sweep.dir).name,
+            "name": " ".join(chosen.overrides.task)[:128],
+            "job_type": chosen.sweeper._target_.rpartition(".")[2].lower(),
+            "tags": [str(chosen.runtime.choices[kind]) for kind in kinds],
+        }
+        with open_dict(wandb):  # what was said on the command line counts before ours
+            wandb.update({name: value for name, value in ours.items() if name not in wandb})
     try:
         yield
     finally:

@@ -156,7 +156,7 @@ def test_a_job_that_was_a_mistake_can_be_put_right_in_its_place(sweep, tmp_path)
 
 def test_wandb_gets_the_jobs_of_a_sweep_as_one_group_named_by_their_overrides(sweep, tmp_path):
     before = dict(os.environ)
-    assert sweep(*(word for word in TINY if word != "logger=csv"), "seed=0,1") == 0
+    assert sweep("seed=0,1", *(word for word in TINY if word != "logger=csv")) == 0
     assert dict(os.environ) == before
     for job in "01":
         (folder,) = (tmp_path / "sweep" / job / "wandb").glob("offline-run-*")
@@ -167,7 +167,11 @@ def test_wandb_gets_the_jobs_of_a_sweep_as_one_group_named_by_their_overrides(sw
         (run,) = [record["run"] for record in records if record.get("type") == "run"]
         assert (run["run_group"], run["job_type"]) == ("sweep", "grid")
         assert run["tags"] == ["copy", "lstm", "matrix", "cross_entropy"]
-        assert run["display_name"].startswith("engine=eager callbacks=none")
+        overrides = " ".join(
+            str(word) for word in yaml.safe_load((folder.parents[1] / ".hydra/overrides.yaml").read_text())
+        )
+        assert run["display_name"] == overrides[:128]
+        assert run["display_name"].startswith(f"seed={job} ")
 
 
 def test_every_setting_that_a_wandb_sweep_turns_is_a_setting():
