@@ -1,23 +1,30 @@
 """Teach a machine a task: `python train.py task=recall loss=huber`; `python train.py --help` lists the choices."""
 
+import csv
 import logging
 import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from conf.check import ConfigError, check_settings, cli, explained, instantiate
+from conf.check import ConfigError, check_settings, cli, explained, instantiate, is_pruned
 
 if TYPE_CHECKING:
     from lightning import Trainer
+    from lightning.pytorch.loggers import CSVLogger
 
     from ntm.learner import Learner
     from tasks.base import Task
+
+log = logging.getLogger(__name__)
 
 # torch, lightning and wandb are imported inside functions: completing a word with TAB runs this file.
 
@@ -67,7 +74,8 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     )
     loggers = [instantiate(cfg, f"logger.{name}") for name in cfg.logger]
     callbacks = [instantiate(cfg, f"callbacks.{name}") for name in cfg.callbacks]
-    metrics = CSVLogger(cfg.output_dir, name="", version="")
+    # Every row at once, so that whoever looks at a run sees all that it has measured.
+    metrics = CSVLogger(cfg.output_dir, name="", version="", flush_logs_every_n_steps=1)
     trainer = instantiate(cfg, "trainer", logger=[metrics, *loggers], callbacks=callbacks)
     lean(trainer)
     # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
@@ -76,19 +84,41 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    """Fit, then measure the best checkpoint; its cost on held-out sequences is what a sweep makes small."""
+def main(cfg: DictConfig) -> float | None:
+    """Fit, then measure the best checkpoint; its cost on held-out sequences is what a sweep makes small.
+
+    A job of a sweep that is started again does nothing where it has finished, and goes on from its last checkpoint
+    where it was interrupted.
+    """
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        with a_job_as_a_run(cfg):
+            if Path(cfg.output_dir, "results.json").exists():
+                log.info(f"{cfg.output_dir} has finished already")
+                return None
+            trainer = check(cfg)  # nobody has seen this job's choices before; a mistake leaves the other jobs alone
+            if trainer.strategy.launcher is not None and sys.modules["__main__"].__spec__ is not None:
+                raise ConfigError(
+                    f"trainer.devices={cfg.trainer.devices} takes processes that Lightning cannot start from this "
+                    "launcher's. Choose hydra/launcher=basic, or trainer.devices=1."
+                )
+            return run(cfg)
+    return run(cfg)
+
+
+def run(cfg: DictConfig) -> float:
+    """Fit, then measure the best checkpoint; its cost on held-out sequences."""
     import lightning as L
     import rich
     import wandb
     from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
     from rich.syntax import Syntax
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        check(cfg)  # nobody has seen this job's choices before; a mistake leaves the other jobs alone
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
+    if cfg.checkpoint == str(own_checkpoint(cfg)):
+        keep_rows(cfg, cast("CSVLogger", trainer.loggers[0]))
     if trainer.is_global_zero:
         resolved = Path(cfg.output_dir, ".hydra", "resolved.yaml")
         resolved.parent.mkdir(parents=True, exist_ok=True)
@@ -100,13 +130,80 @@ def main(cfg: DictConfig) -> float:
         if best is None and "val/bits" not in trainer.callback_metrics:  # resumed for less than an interval
             trainer.validate(learner, datamodule=task, verbose=False)
         cost, path = best or (trainer.callback_metrics["val/bits"], None)
+        learner.cost = float(cost)
         trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
+    except BaseException as error:
+        wandb.finish(exit_code=0 if is_pruned(error) else 1)
+        if isinstance(error, SIGTERMException):
+            raise SystemExit(143) from error  # Lightning would say that all went well
+        raise
+    wandb.finish()  # or the next job of a sweep would go on in this run
+    return learner.cost
+
+
+def own_checkpoint(cfg: DictConfig) -> Path:
+    """Where a run goes on that was interrupted in this folder."""
+    return Path(cfg.output_dir, "checkpoints", "last.ckpt")
+
+
+@contextmanager
+def a_job_as_a_run(cfg: DictConfig) -> Iterator[None]:
+    """A job of a sweep is a run like any other, which goes on from its own checkpoint where it has one.
+
+    Lightning starts the other processes of a run by the command of the first, and in its folder: those of a job get the
+    job's own, not the whole sweep's. W&B shows all jobs of a sweep as one group. Nothing of that outlives the job.
+    """
+    from torch import distributed
+
+    argv, environ, chosen = sys.argv, dict(os.environ), cast(DictConfig, HydraConfig.get())
+    if own_checkpoint(cfg).exists():
+        cfg.checkpoint = str(own_checkpoint(cfg))
+    checkpoint = [f"checkpoint='{cfg.checkpoint}'"] if cfg.checkpoint else []
+    program = argv[0] if Path(argv[0]).name == "train.py" else __file__  # a launcher's worker is another program
+    sys.argv = [program, *chosen.overrides.task, *checkpoint]
+    with read_write(chosen), open_dict(chosen):
+        chosen.run.dir = cfg.output_dir
+    wandb = OmegaConf.select(cfg, "logger.wandb")
+    if isinstance(wandb, DictConfig):
+        kinds = ("task", "controller", "memory", "loss")
+        ours = {
+            "group": Path(chosen.sweep.dir).name,
+            "name": " ".join(chosen.overrides.task)[:128],
+            "job_type": chosen.sweeper._target_.rpartition(".")[2].lower(),
+            "tags": [str(chosen.runtime.choices[kind]) for kind in kinds],
+        }
+        with open_dict(wandb):  # what was said on the command line counts before ours
+            wandb.update({name: value for name, value in ours.items() if name not in wandb})
+    try:
+        yield
     finally:
-        wandb.finish()  # or the next job of a sweep would go on in this run
-    return float(cost)
+        sys.argv = argv
+        os.environ.clear()
+        os.environ.update(environ)
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
-def check(cfg: DictConfig) -> None:
+def keep_rows(cfg: DictConfig, metrics: "CSVLogger") -> None:
+    """Put back what this run measured up to its checkpoint into metrics.csv, which Lightning would begin anew.
+
+    Raises:
+        ConfigError: the checkpoint cannot be read.
+    """
+    from ntm.learner import read_checkpoint
+
+    with explained("checkpoint", cfg):
+        until = read_checkpoint(cfg.checkpoint)["sequences"]
+    path = Path(cfg.output_dir, "metrics.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    for row in rows:
+        if float(row["sequences"]) <= until:
+            step = int(row.pop("step"))
+            metrics.experiment.log_metrics({name: value for name, value in row.items() if value}, step)
+    metrics.save()
+
+
+def check(cfg: DictConfig) -> "Trainer":
     """Build everything without numbers, so that a mistake is found before it costs anything.
 
     Raises:
@@ -132,11 +229,13 @@ def check(cfg: DictConfig) -> None:
         with explained("checkpoint", cfg):
             checkpoint = read_checkpoint(cfg.checkpoint)
             learner.check_fits(checkpoint, cfg.checkpoint)
-        if checkpoint["global_step"] >= cfg.trainer.max_steps:
+        # A job that was killed after its last step goes on to be measured.
+        if checkpoint["global_step"] >= cfg.trainer.max_steps and cfg.checkpoint != str(own_checkpoint(cfg)):
             raise ConfigError(
                 f"checkpoint={cfg.checkpoint} is of step {checkpoint['global_step']}, but trainer.max_steps="
                 f"{cfg.trainer.max_steps}. Raise trainer.max_steps to go on."
             )
+    return trainer
 
 
 def quiet() -> None:
@@ -147,6 +246,7 @@ def quiet() -> None:
     for advice in (
         ".*does not have many workers",
         ".*Experiment logs directory .* exists and is not empty",  # it is the run's own
+        ".*Checkpoint directory .* exists and is not empty",  # so is this
         ".*The dirpath has changed from",  # a resumed run has a folder of its own
         ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's affair
     ):

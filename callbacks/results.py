@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import psutil
 import rich
+import torch
 from pydantic import validate_call
 from rich.table import Table
 
@@ -28,12 +29,14 @@ class Results(L.Callback):
     after the first step; `seconds_to_solution` is `seconds` of a run that ended without a wrong bit at any test length,
     else null. `sequences_per_second` is the rate from the first step on, held-out measurements and pictures included.
     `sequences` and `seconds` are of the whole training, also where an earlier checkpoint is what was measured. Where
-    nothing was trained, what would be of its training is null.
+    nothing was trained, what would be of its training is null. A resumed run counts the seconds up to its checkpoint,
+    too. `cost` is the lowest `val/bits`, which chose the measured machine.
     """
 
     @validate_call
     def __init__(self, *, folder: Path):
         self.path = folder / "results.json"
+        self.seconds_before = 0.0  # up to the checkpoint that this run went on from
         self.training: dict[str, Any] = dict.fromkeys(("seconds", "seconds_to_first_step", "sequences_per_second"))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -46,7 +49,18 @@ class Results(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         seconds, sequences = time.time() - began, pl_module.sequences
         seen, spent = sequences - self.first_sequence, seconds - self.training["seconds_to_first_step"]
+        seconds += self.seconds_before
         self.training |= {"sequences": sequences, "seconds": seconds, "sequences_per_second": seen / spent}
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self.training["seconds"] is None:  # resumed where nothing was left to train
+            self.training |= {"sequences": pl_module.sequences, "seconds": self.seconds_before}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": time.time() - began + self.seconds_before}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds_before = state_dict["seconds"]
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         start_clock()
@@ -55,7 +69,9 @@ class Results(L.Callback):
         if trainer.is_global_zero:
             results = self.results(trainer, pl_module)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps(results, indent=2) + "\n")
+            half = self.path.with_suffix(".half")  # whoever looks for results.json finds all of it or nothing
+            half.write_text(json.dumps(results, indent=2) + "\n")
+            half.replace(self.path)
             rich.print(table(results, pl_module.sequences))
             rich.print(f"Everything is in {self.path.parent}")
         start_clock()
@@ -71,8 +87,10 @@ class Results(L.Callback):
             "task": config["task"]["_target_"].split(".")[1],
             "seed": config["seed"],
             "engine": pl_module.machine.ran,
+            "threads": torch.get_num_threads(),
             "sequences": pl_module.sequences,
             **self.training,
+            "cost": pl_module.cost,
             "seconds_to_solution": self.training["seconds"] if solved else None,
             "test": test,
             "versions": versions(),

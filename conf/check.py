@@ -1,6 +1,7 @@
 """A user's mistake is one clear line and exit code 2, before anything is allocated or written."""
 
 import fnmatch
+import logging
 import math
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -22,11 +24,14 @@ from hydra.errors import (
     OverrideParseException,
 )
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from conf.rules import RULES
+
+log = logging.getLogger(__name__)
 
 # What each group may build. Anything else could run whatever a stranger's file says.
 ALLOWED = {
@@ -37,13 +42,19 @@ ALLOWED = {
     "optimizer": ["torch.optim", "ntm.optimizers"],
     "scheduler": ["torch.optim.lr_scheduler"],
     "trainer": ["lightning.pytorch.Trainer", "lightning.pytorch.trainer", "lightning.pytorch.strategies"],
-    "callbacks": ["callbacks", "lightning.pytorch.callbacks", "torch.optim.swa_utils"],
+    "callbacks": ["callbacks", "lightning.pytorch.callbacks", "torch.optim.swa_utils", "optuna.pruners"],
     "logger": ["lightning.pytorch.loggers"],
 }
 
 
+OUTCOME = "outcome.txt"  # why a job of a sweep has no results, in one line: `failed: ...` or `pruned: ...`
+
+
 class ConfigError(ValueError):
     """A mistake in what the user chose, told in one line: the key, the value, the rule and the remedy."""
+
+
+MISTAKES = (ConfigError, HydraException, OmegaConfBaseException)  # a user's; anything else is ours
 
 
 def instantiate(cfg: DictConfig, key: str, **passed: Any) -> Any:
@@ -187,13 +198,38 @@ class Check(Callback):
             cfg.output_dir = str(folder)
             check(cfg)
 
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        Path(config.hydra.runtime.output_dir, OUTCOME).unlink(missing_ok=True)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """A job of a sweep says in its own folder why it failed, whichever process it ran in."""
+        if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
+            error = job_return._return_value
+            if isinstance(error, MISTAKES):
+                log.error(f"error: {line(error)}")
+            elif not is_pruned(error):
+                log.error("this job failed", exc_info=error)
+            Path(config.hydra.runtime.output_dir, OUTCOME).write_text(outcome(error) + "\n")
+
+
+def outcome(error: Exception) -> str:
+    """Why a job of a sweep has no results, in one line."""
+    if is_pruned(error):
+        return f"pruned: {error}"
+    return f"failed: {line(error)}" if isinstance(error, MISTAKES) else f"failed: {type(error).__name__}: {line(error)}"
+
+
+def is_pruned(error: BaseException) -> bool:
+    """Whether a study ended this job, for others did better. By its name: optuna need not be there."""
+    return type(error).__name__ == "TrialPruned"
+
 
 @contextmanager
 def exit_on_mistake() -> Iterator[None]:
     """Print a user's mistake as one line, and exit with code 2."""
     try:
         yield
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+    except MISTAKES as error:
         print(f"error: {line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -206,6 +242,8 @@ def line(error: Exception) -> str:
         choices = sorted(error.options or files)  # of a list Hydra does not tell them
         near = get_close_matches(option, choices, n=1)
         hint = f"Did you mean {group}={near[0]}? " if near else ""
+        if group == "hydra/launcher":
+            hint = "joblib, submitit_local, slurm and ray need pip install -e '.[joblib]', '.[submitit]' or '.[ray]'. "
         return f"{group}={option} is not an option. {hint}Choose one of: {', '.join(choices)}."
     if isinstance(error, OverrideParseException):
         text = str(error).splitlines()[0]

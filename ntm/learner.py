@@ -49,6 +49,7 @@ class Learner(L.LightningModule):
         self.metrics = metrics
         self.config = config
         self.test_names = test_names
+        self.cost: float | None = None  # on held-out sequences, of the weights that are measured at the end
         self.sequences = 0
         self.unstepped = 0  # sequences whose gradients no step has taken yet
 
@@ -96,7 +97,7 @@ class Learner(L.LightningModule):
 
     def log_sequences(self) -> None:
         """The axis of every other figure, in the same row."""
-        self.log("sequences", float(self.sequences + self.unstepped))
+        self.log("sequences", float(self.sequences + self.unstepped), sync_dist=True)  # the same in every process
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameters())

@@ -13,7 +13,7 @@ import train
 from tasks.base import lengths
 
 FAMILIES = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name[0].isalpha())
-FAMILIES = [family for family in FAMILIES if family != "hydra" and options(family)]
+FAMILIES = [family for family in FAMILIES if family not in ("hydra", "search") and options(family)]
 MEMBERS = [(family, option) for family in FAMILIES for option in options(family)]
 FILES = sorted((ROOT / "conf").rglob("*.yaml"))
 

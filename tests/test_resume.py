@@ -137,6 +137,6 @@ def test_a_run_shorter_than_the_interval_is_measured_at_its_end(tmp_path):
 def test_a_run_resumed_for_less_than_an_interval_measures_the_machine_it_has(tmp_path):
     fit(tmp_path / "first", 3)
     resumed = (f"checkpoint={tmp_path}/first/checkpoints/last.ckpt", "trainer.max_steps=4")
-    cost = train.main(compose(*TINY, *NOISY, *EVERY, *resumed, output_dir=tmp_path / "second"))
+    cost = train.run(compose(*TINY, *NOISY, *EVERY, *resumed, output_dir=tmp_path / "second"))
     assert cost > 0
     assert json.loads((tmp_path / "second/results.json").read_text())["sequences"] == 4 * 2

@@ -1,0 +1,65 @@
+"""Every combination of what `python train.py -m` was given."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from conf.check import MISTAKES, OUTCOME, ConfigError, outcome
+
+
+class Grid(BasicSweeper):
+    """Hydra's sweep, which can be started again on the same folder, and which ends with a summary.
+
+    A job that failed leaves the others alone; the exit code tells. What each job does when it is started again is the
+    job's own affair (see `train.main`), so that it is the same under every launcher; what a folder holds already must
+    agree with the job that is about to go there.
+    """
+
+    config: DictConfig  # Hydra sets it before anything else is asked
+    hydra_context: HydraContext
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Compose every job before the first is launched.
+
+        Raises:
+            ConfigError: the folder of one holds another.
+        """
+        first = sum(map(len, (self.overrides or [])[: self.batch_index - 1]))
+        for number, overrides in enumerate(batch, start=first):
+            job = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            with open_dict(job):
+                job.hydra.job.id = job.hydra.job.num = number
+            check_same(Path(job.hydra.sweep.dir, job.hydra.sweep.subdir), list(job.hydra.overrides.task))
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from summarize import summarize
+
+        folder = Path(self.config.hydra.sweep.dir)
+        try:
+            return super().sweep(arguments)
+        except MISTAKES:
+            raise
+        except Exception as error:
+            if outcome(error) not in [path.read_text().strip() for path in folder.glob(f"*/{OUTCOME}")]:
+                raise
+            raise SystemExit(1) from None  # the job itself has said why
+        finally:
+            if any(folder.glob("*/.hydra/overrides.yaml")):
+                summarize(folder)
+
+
+def check_same(folder: Path, overrides: list[str]) -> None:
+    """Raise a ConfigError if a folder holds something that a job with other overrides has learned."""
+    written = folder / ".hydra" / "overrides.yaml"
+    if not written.exists() or not any((folder / name).exists() for name in ("results.json", "checkpoints")):
+        return
+    before = list(map(str, OmegaConf.load(written)))
+    if sorted(before) != sorted(overrides):
+        raise ConfigError(
+            f"hydra.sweep.dir={folder.parent} holds another sweep: its job {folder.name} has {' '.join(before)}, this "
+            f"one's has {' '.join(overrides)}. Repeat its overrides to go on with it, or choose another folder."
+        )

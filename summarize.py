@@ -1,0 +1,318 @@
+"""Say what came of many runs: a row for every configuration over its seeds, and their learning curves.
+
+    python summarize.py multirun/2026-11-22_12-00-00-000000      # a sweep, finished or not
+    python summarize.py outputs/copy                             # any folder with runs somewhere in it
+
+Reads only what every run leaves (results.json, metrics.csv, .hydra/), and puts summary.csv, summary.md and summary.png
+into the folder. A sweep does the same at its end.
+"""
+
+import csv
+import json
+import sys
+from bisect import bisect_right
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from omegaconf import OmegaConf
+
+from conf.check import OUTCOME, ConfigError, exit_on_mistake
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+Curve = list[tuple[float, float]]  # sequences seen, wrong bits on held-out sequences of the training range
+
+HEADINGS = ("overrides", "finished", "failed", "solved", "sequences", "seconds", "wrong bits")
+MEANING = (
+    "Median (range) over seeds. Solved: no wrong bit at any test length. Sequences and seconds: of the whole training, "
+    "of solved runs. Wrong bits: of a sequence at the longest test length, of finished runs."
+)
+# Okabe and Ito's colours, which stay apart for every kind of colour blindness.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+STYLES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run has left so far."""
+
+    folder: Path
+    task: str
+    seed: int
+    overrides: tuple[str, ...]  # but for the seed
+    results: dict[str, Any] | None  # None until it has finished
+    outcome: str  # finished, failed: ..., pruned: ..., or unfinished: ...
+    curve: Curve
+
+    @property
+    def solved(self) -> bool:
+        """Whether it ended without a wrong bit at any test length."""
+        return self.results is not None and self.results["seconds_to_solution"] is not None
+
+    def own(self, shared: list[str]) -> list[str]:
+        """The overrides that others do not share."""
+        return [word for word in self.overrides if word not in shared]
+
+    @property
+    def longest(self) -> str | None:
+        """Its longest test length."""
+        if self.results is None:
+            return None
+        return str(max(self.results["test"], key=lambda name: prod(map(int, name.split("x")))))
+
+
+class Spread(NamedTuple):
+    """The median of some numbers, and their range."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        middle, low, high = (f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in self)
+        return middle if low == high else f"{middle} ({low}-{high})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What came of a configuration over its seeds. A spread over no runs is None."""
+
+    configuration: str
+    runs: int
+    finished: int
+    failed: int
+    solved: int
+    sequences_to_solution: Spread | None  # of the solved: all that they saw
+    seconds_to_solution: Spread | None  # of the solved: from the command to the end of training
+    longest: str | None  # the longest test length
+    wrong_bits: Spread | None  # of the finished: a sequence's mean there
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    if not words or {"-h", "--help"} & set(words):
+        print(__doc__.strip())
+        return
+    with exit_on_mistake():
+        if len(words) > 1:
+            raise ConfigError(f"{words[1]} is one word too many. Give one folder: python summarize.py FOLDER.")
+        summarize(Path(words[0]))
+
+
+def summarize(folder: Path) -> list[Run]:
+    """Print a summary of the runs in a folder, and leave it there as a table, a text and a picture.
+
+    Raises:
+        ConfigError: there is no run in it.
+    """
+    import rich
+
+    runs = read_runs(folder)
+    if not runs:
+        raise ConfigError(f"{folder} holds no run. Give the folder of a sweep, or one with runs somewhere in it.")
+    shared, rows = aggregate(runs)
+    write_csv(rows, folder / "summary.csv")
+    (folder / "summary.md").write_text(markdown(shared, rows, troubles(runs, folder)))
+    learning_curves(runs).savefig(folder / "summary.png")
+    rich.print(table(shared, rows))
+    print(*troubles(runs, folder), f"The summary is in {folder}: summary.csv, summary.md and summary.png", sep="\n")
+    return runs
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """Every run in a folder and its subfolders, by name; a sweep's are numbers."""
+    places = [path.parent.parent for path in folder.rglob(".hydra/overrides.yaml")]
+    return [read_run(place) for place in sorted(places, key=lambda place: [(len(part), part) for part in place.parts])]
+
+
+def read_run(folder: Path) -> Run:
+    """What one run has left, finished or not."""
+    config = OmegaConf.load(folder / ".hydra" / "config.yaml")
+    overrides = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+    assert isinstance(overrides, list)
+    curve = read_curve(folder / "metrics.csv")
+    results = None
+    if (folder / "results.json").exists():
+        outcome, results = "finished", json.loads((folder / "results.json").read_text())
+    elif (folder / OUTCOME).exists():
+        outcome = (folder / OUTCOME).read_text().strip()
+    else:
+        outcome = "unfinished: " + (f"{curve[-1][0]:,.0f} sequences so far" if curve else "not measured so far")
+    return Run(
+        folder=folder,
+        task=str(OmegaConf.select(config, "task._target_")).split(".")[1],
+        seed=int(config.seed),
+        overrides=tuple(word for word in overrides if not word.lstrip("+").startswith("seed=")),
+        results=results,
+        outcome=outcome,
+        curve=curve,
+    )
+
+
+def read_curve(path: Path) -> Curve:
+    """Wrong bits on held-out sequences over the training sequences seen; nothing where nothing was measured yet."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        rows = [row for row in csv.DictReader(file) if row.get("val/error_bits")]
+    return sorted({float(row["sequences"]): float(row["val/error_bits"]) for row in rows}.items())
+
+
+def by_configuration(runs: list[Run]) -> dict[tuple[str, ...], list[Run]]:
+    """The runs that differ in nothing but their seeds."""
+    groups = defaultdict(list)
+    for run in runs:
+        groups[run.overrides].append(run)
+    return groups
+
+
+def aggregate(runs: list[Run]) -> tuple[str, list[Row]]:
+    """The overrides that all runs share, and a row for every configuration, named by those that they do not."""
+    shared = common(runs)
+    return " ".join(shared), [row(group, shared) for group in by_configuration(runs).values()]
+
+
+def common(runs: list[Run]) -> list[str]:
+    """The overrides that all of these runs have."""
+    return [word for word in runs[0].overrides if all(word in run.overrides for run in runs)]
+
+
+def row(runs: list[Run], shared: list[str]) -> Row:
+    """Runs of one configuration in one row."""
+    finished = [(run.longest, run.results) for run in runs if run.results]
+    solved = [run.results for run in runs if run.results and run.solved]
+    return Row(
+        configuration=" ".join(runs[0].own(shared)),
+        runs=len(runs),
+        finished=len(finished),
+        failed=sum(run.outcome.startswith("failed") for run in runs),
+        solved=len(solved),
+        sequences_to_solution=spread([results["sequences"] for results in solved]),
+        seconds_to_solution=spread([results["seconds_to_solution"] for results in solved]),
+        longest=finished[0][0] if finished else None,
+        wrong_bits=spread([results["test"][longest]["error_bits"] for longest, results in finished]),
+    )
+
+
+def spread(values: list[float]) -> Spread | None:
+    return Spread(median(values), min(values), max(values)) if values else None
+
+
+def write_csv(rows: list[Row], path: Path) -> None:
+    """A column for every number: a spread makes three."""
+    flat = []
+    for row in rows:
+        cells: dict[str, Any] = {}
+        for name, value in asdict(row).items():
+            if name in ("sequences_to_solution", "seconds_to_solution", "wrong_bits"):
+                cells |= {f"{name}_{part}": getattr(value, part, None) for part in Spread._fields}
+            else:
+                cells[name] = value
+        flat.append(cells)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, flat[0])
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def cells(row: Row) -> list[str]:
+    """A row for a person to read, under HEADINGS."""
+    return [
+        row.configuration or "-",
+        f"{row.finished} of {row.runs}",
+        str(row.failed),
+        f"{row.solved} of {row.finished}",
+        str(row.sequences_to_solution or "-"),
+        str(row.seconds_to_solution or "-"),
+        f"{row.wrong_bits} at {row.longest}" if row.wrong_bits else "-",
+    ]
+
+
+def table(shared: str, rows: list[Row]) -> "Table":
+    """The rows on the terminal."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=escape(f"all with {shared}") if shared else None)
+    shown.caption = MEANING
+    for heading in HEADINGS:
+        shown.add_column(heading, justify="left" if heading == "overrides" else "right", overflow="fold")
+    shown.columns[0].min_width = 18
+    for row in rows:
+        name, *numbers = map(escape, cells(row))
+        shown.add_row(name.replace(" ", "\n"), *(cell.replace(" (", "\n(") for cell in numbers))
+    return shown
+
+
+def markdown(shared: str, rows: list[Row], troubles: list[str]) -> str:
+    """The rows in a document."""
+    lines = [f"All with `{shared}`.", ""] if shared else []
+    lines += ["| " + " | ".join(HEADINGS) + " |", "| --- " + "| ---: " * (len(HEADINGS) - 1) + "|"]
+    lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
+    lines += ["", MEANING, "", "![learning curves](summary.png)", ""]
+    lines += [f"- {trouble}" for trouble in troubles]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def troubles(runs: list[Run], folder: Path) -> list[str]:
+    """A line for every run without results: which it is, and why."""
+    shared = common(runs)
+    return [
+        " ".join([f"{run.folder.relative_to(folder)}:", *run.own(shared), f"seed={run.seed}", run.outcome])
+        for run in runs
+        if run.results is None
+    ]
+
+
+def learning_curves(runs: list[Run]) -> "Figure":
+    """Wrong bits on held-out sequences against sequences seen: median and range over seeds, a panel for every task."""
+    from matplotlib.figure import Figure
+
+    from callbacks.drawing import styled
+
+    @styled
+    def draw() -> Figure:
+        tasks = sorted({run.task for run in runs})
+        figure = Figure(figsize=(5.5 * len(tasks) + 0.5, 4.2), layout="constrained")
+        for ax, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+            group = [run for run in runs if run.task == task]
+            for i, alike in enumerate(by_configuration(group).values()):
+                curves = [run.curve for run in alike if run.curve]
+                if not curves:
+                    continue
+                sequences, middle, low, high = band(curves)
+                name = " ".join(alike[0].own(common(group))) or task
+                look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
+                ax.plot(sequences, middle, label=f"{name} ({len(curves)})", **look)
+                ax.fill_between(sequences, low, high, alpha=0.2, linewidth=0, color=look["color"])
+            ax.set_yscale("symlog", linthresh=0.1, linscale=0.3)  # a logarithm that reaches 0
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.set_ylim(0, max(1, ax.get_ylim()[1]))
+            ax.set(title=task, xlabel="sequences seen", ylabel="wrong bits of a held-out sequence")
+            if ax.lines:
+                ax.legend(title="median and range of (n) runs", fontsize=7, title_fontsize=7)
+        return figure
+
+    return draw()
+
+
+def band(curves: list[Curve]) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Where some run was measured: the median, the lowest and the highest of all, each as it was last measured.
+
+    A run that has stopped keeps its last value, or the median would jump when the quick ones leave. The band begins
+    where every run has been measured.
+    """
+    start = max(curve[0][0] for curve in curves)
+    grid = sorted({x for curve in curves for x, _ in curve if x >= start})
+    values = [[curve[bisect_right(curve, x, key=lambda point: point[0]) - 1][1] for curve in curves] for x in grid]
+    return grid, [median(v) for v in values], [min(v) for v in values], [max(v) for v in values]
+
+
+if __name__ == "__main__":
+    main()

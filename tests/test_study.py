@@ -1,0 +1,132 @@
+"""A search keeps its trials, shares them, prunes them and can be killed."""
+
+import os
+import subprocess
+import sys
+
+import optuna
+import pytest
+from fakes import ROOT, TINY, compose
+from optuna.trial import TrialState
+from test_sweeps import sweep  # noqa: F401  (a fixture)
+
+import train
+from hydra_plugins.ntm_lab import study as plugin
+
+SEARCH = (*(word for word in TINY if word != "callbacks=none"), "search=optuna", "trainer.max_steps=4")
+LR = "optimizer.lr=tag(log,interval(1e-4,1e-2))"
+
+
+def trials(folder, *states: TrialState) -> list[optuna.trial.FrozenTrial]:
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{folder / 'sweep/study.db'}")
+    return study.get_trials(states=states or None)
+
+
+def test_a_search_tries_every_kind_of_range_and_keeps_what_it_found(sweep, tmp_path, capsys):  # noqa: F811
+    ranges = (
+        LR,
+        "controller.hidden_size=range(4,8,2)",
+        "memory.num_slots=int(interval(4,6))",
+        "loss=cross_entropy,huber",
+    )
+    assert sweep(*SEARCH, *ranges, "hydra.sweeper.n_trials=3") == 0
+    assert "trials in sweep: 3 complete" in capsys.readouterr().out
+    for trial in trials(tmp_path):
+        used = (tmp_path / f"sweep/{trial.number}/.hydra/overrides.yaml").read_text()
+        assert all(f"{key}={value}" in used for key, value in trial.params.items())
+        assert 1e-4 <= trial.params["optimizer.lr"] <= 1e-2
+        assert trial.params["memory.num_slots"] in (4, 5, 6)
+        assert trial.params["controller.hidden_size"] in ("4", "6")
+        assert len(trial.intermediate_values) == 2
+    for picture in ("history_cost.png", "importance_cost.png"):
+        assert (tmp_path / "sweep" / picture).stat().st_size > 5000
+
+
+def test_started_again_it_runs_the_lost_trial_again_and_counts_all(sweep, tmp_path, monkeypatch):  # noqa: F811
+    run, killed = plugin.Search.tell, []
+
+    def kill(self, study, trial, job):
+        if trial.number == 1 and not killed:
+            killed.append(study.trials[1].params)
+            # What a process leaves that was killed before it could tell: here it is this one, so another is named.
+            trial.set_user_attr(plugin.MADE_BY, plugin.this_process() | {"began": 0.0})
+            raise SystemExit(137)
+        return run(self, study, trial, job)
+
+    monkeypatch.setattr(plugin.Search, "tell", kill)
+    assert sweep(*SEARCH, LR, "hydra.sweeper.n_trials=3") == 137
+    assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE, TrialState.RUNNING]
+    assert sweep(*SEARCH, LR, "hydra.sweeper.n_trials=3") == 0
+    assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE] * 3
+    assert trials(tmp_path)[1].params == killed[0]
+
+
+def test_several_objectives_and_several_trials_at_a_time(sweep, tmp_path):  # noqa: F811
+    objectives = ("+hydra.sweeper.objectives.seconds=minimize", "hydra/sweeper/sampler=nsgaii")
+    assert sweep(*SEARCH, LR, *objectives, "hydra.sweeper.n_trials=2", "hydra.sweeper.max_batch_size=2") == 0
+    assert all(len(trial.values) == 2 and min(trial.values) > 0 for trial in trials(tmp_path))
+    assert (tmp_path / "sweep/pareto.png").is_file()
+
+
+def test_a_trial_that_does_worse_than_others_did_is_pruned(tmp_path):
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="search")
+    for _ in range(2):
+        good = study.ask()
+        good.report(0.0, 4)
+        study.tell(good, 0.0)
+    number = study.ask().number
+    chosen = ("callbacks=[none,pruning]", "callbacks.pruning.pruner.n_startup_trials=2")
+    words = [word for word in TINY if word != "callbacks=none"]
+    task, learner, trainer = train.build(compose(*words, *chosen, output_dir=tmp_path / str(number)))
+    with pytest.raises(optuna.TrialPruned, match="after 4 sequences"):
+        trainer.fit(learner, datamodule=task)
+    assert list(study.trials[number].intermediate_values) == [4]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ((LR, "hydra.sweeper.n_trials=0"), "hydra.sweeper.n_trials=0 should be greater than 0"),
+        ((LR, "hydra.sweeper.objectives.cost=least"), "hydra.sweeper.objectives.cost=least should be minimize"),
+        (("seed=1",), "There is nothing to search"),
+    ],
+)
+def test_a_mistake_in_a_search_is_one_line(overrides, words, sweep, tmp_path, capsys):  # noqa: F811
+    assert sweep(*SEARCH, *overrides) == 2
+    assert f"error: {words}" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_folder_of_another_search_is_refused(sweep, tmp_path, capsys):  # noqa: F811
+    optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="search")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "study.db").rename(tmp_path / "sweep/study.db")
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 'sweep/study.db'}")
+    study.set_user_attr(plugin.SEARCH, {"overrides": ["seed=1,2"], "objectives": {"cost": "minimize"}})
+    assert sweep(*SEARCH, LR) == 2
+    assert "holds another search: seed=1,2" in capsys.readouterr().err
+
+
+def test_a_trial_of_this_process_is_not_lost_and_that_of_a_dead_one_is():
+    mine = plugin.this_process()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+
+    def trial(**who):
+        return optuna.trial.create_trial(value=0.0, user_attrs={plugin.MADE_BY: mine | who})
+
+    assert not plugin.is_lost(trial())
+    assert plugin.is_lost(trial(pid=ended.pid))
+    assert plugin.is_lost(trial(began=0.0))  # another process has been given its number
+    assert not plugin.is_lost(trial(host="another", pid=ended.pid))
+
+
+@pytest.mark.parametrize("name", ["copy", "recall"])
+def test_a_ready_search_composes_as_a_sweep_without_m(name, tmp_path):
+    shown = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), f"search={name}", "--cfg", "hydra"],
+        capture_output=True, text=True, cwd=tmp_path, env=os.environ,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    assert "mode: MULTIRUN" in shown.stdout
+    assert "hydra_plugins.ntm_lab.study.Search" in shown.stdout

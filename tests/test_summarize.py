@@ -1,0 +1,136 @@
+"""What came of many runs, told from the files that they leave."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+import summarize
+from conf.check import OUTCOME, ConfigError
+
+
+def leave(folder, *overrides: str, seed: int, solved: bool = True, error: float = 0.0, sequences: int = 400) -> None:
+    """What a finished run of copy leaves."""
+    start(folder, *overrides, seed=seed)
+    test = {"5": {"error_bits": 0.0}, "10": {"error_bits": error}}
+    results = {"sequences": sequences, "seconds_to_solution": sequences / 100 if solved else None, "test": test}
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+def start(folder, *overrides: str, seed: int) -> None:
+    """What an unfinished run of copy leaves."""
+    (folder / ".hydra").mkdir(parents=True)
+    OmegaConf.save([*overrides, f"seed={seed}"], folder / ".hydra/overrides.yaml")
+    OmegaConf.save({"seed": seed, "task": {"_target_": "tasks.copy.Copy"}}, folder / ".hydra/config.yaml")
+
+
+def curve(folder, *points: tuple[float, float]) -> None:
+    """A metrics.csv, with rows of training in between as Lightning writes them."""
+    lines = ["sequences,step,train/loss,val/error_bits"]
+    lines += [line for x, y in points for line in (f"{x},{x},,{y}", f"{x},{x},0.5,")]
+    (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+
+
+def rows(folder) -> list[dict[str, str]]:
+    with (folder / "summary.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Two losses over three seeds: one failed, one unfinished."""
+    for job, (loss, seed) in enumerate((loss, seed) for loss in ("huber", "cross_entropy") for seed in (0, 1, 2)):
+        place, overrides = tmp_path / str(job), ("task=copy", f"loss={loss}")
+        if job == 1:
+            start(place, *overrides, seed=seed)
+            (place / OUTCOME).write_text("failed: ValueError: no number\n")
+        elif job == 5:
+            start(place, *overrides, seed=seed)
+            curve(place, (100, 3.0))
+        else:
+            leave(place, *overrides, seed=seed, solved=job != 2, error=float(job), sequences=100 * (job + 1))
+            curve(place, (100, 2.0), (200, 0.0))
+    return tmp_path
+
+
+def test_a_row_for_every_configuration_over_its_seeds(sweep):
+    summarize.summarize(sweep)
+    huber, cross_entropy = rows(sweep)
+    assert (huber["configuration"], cross_entropy["configuration"]) == ("loss=huber", "loss=cross_entropy")
+    assert [huber[name] for name in ("runs", "finished", "failed", "solved", "longest")] == ["3", "2", "1", "1", "10"]
+    assert [cross_entropy[name] for name in ("runs", "finished", "failed", "solved")] == ["3", "2", "0", "2"]
+    assert [float(cross_entropy[f"wrong_bits_{part}"]) for part in ("median", "low", "high")] == [3.5, 3.0, 4.0]
+    assert [float(huber[f"sequences_to_solution_{part}"]) for part in ("median", "low", "high")] == [100, 100, 100]
+    assert [float(cross_entropy[f"seconds_to_solution_{part}"]) for part in ("median", "low", "high")] == [4.5, 4, 5]
+
+
+def test_every_run_without_results_has_a_line_that_says_why(sweep, capsys):
+    summarize.summarize(sweep)
+    for text in (capsys.readouterr().out, (sweep / "summary.md").read_text()):
+        assert "1: loss=huber seed=1 failed: ValueError: no number" in text
+        assert "5: loss=cross_entropy seed=2 unfinished: 100 sequences so far" in text
+
+
+def test_the_text_the_table_and_the_terminal_agree(sweep, capsys):
+    summarize.summarize(sweep)
+    text = (sweep / "summary.md").read_text()
+    assert "| loss=cross_entropy | 2 of 3 | 0 | 2 of 2 | 450 (400-500) | 4.5 (4-5) | 3.5 (3-4) at 10 |" in text
+    assert "All with `task=copy`." in text
+    printed = capsys.readouterr().out
+    assert "(400-500)" in printed
+    assert (sweep / "summary.png").stat().st_size > 10_000
+
+
+def test_ten_runs_come_in_the_order_of_their_numbers(tmp_path):
+    for job in range(11):
+        leave(tmp_path / str(job), f"loss.delta={job}", seed=1)
+    assert [run.folder.name for run in summarize.read_runs(tmp_path)] == [str(job) for job in range(11)]
+
+
+def test_a_folder_of_folders_of_runs_is_read_too_but_not_an_evaluation(tmp_path):
+    leave(tmp_path / "copy/monday", seed=1)
+    leave(tmp_path / "recall/tuesday", seed=2)
+    (tmp_path / "copy/monday/evaluation/x").mkdir(parents=True)
+    (tmp_path / "copy/monday/evaluation/x/results.json").write_text("{}")
+    (row,) = summarize.aggregate(summarize.read_runs(tmp_path))[1]
+    assert row.runs == 2
+
+
+def test_rows_of_training_do_not_hide_what_was_measured_at_the_same_sequences(tmp_path):
+    curve(tmp_path, (100, 2.0), (200, 0.0))
+    assert summarize.read_curve(tmp_path / "metrics.csv") == [(100.0, 2.0), (200.0, 0.0)]
+
+
+def test_a_run_that_has_not_measured_anything_has_no_curve(tmp_path):
+    (tmp_path / "metrics.csv").write_text("sequences,step,train/loss\n50,1,0.7\n")
+    assert summarize.read_curve(tmp_path / "metrics.csv") == []
+    assert summarize.read_curve(tmp_path / "nothing.csv") == []
+
+
+def test_the_band_is_that_of_a_slow_loop(tmp_path):
+    rng = np.random.default_rng(0)
+    curves = [[(float(x), rng.random()) for x in sorted(rng.choice(50, size, replace=False))] for size in (3, 9, 20)]
+    grid, *bands = summarize.band(curves)
+    for i, x in enumerate(grid):
+        now = []
+        for points in curves:
+            value = None
+            for when, y in points:
+                value = y if when <= x else value
+            now.append(value)
+        assert [band[i] for band in bands] == [np.median(now), min(now), max(now)]
+    assert grid[-1] == max(points[-1][0] for points in curves)
+
+
+def test_a_folder_without_a_run_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match=f"{tmp_path} holds no run"):
+        summarize.summarize(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_of_nothing_but_seeds_have_a_row_and_a_picture(tmp_path):
+    start(tmp_path / "0", seed=1)
+    assert summarize.learning_curves(summarize.read_runs(tmp_path)).axes
+    assert summarize.aggregate(summarize.read_runs(tmp_path))[1][0].configuration == ""

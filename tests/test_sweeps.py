@@ -1,0 +1,182 @@
+"""A sweep runs every job that it can, says what came of it, and can be started again."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import lightning as L
+import pytest
+import torch
+import wandb
+import yaml
+from fakes import ROOT, TINY, compose
+from hydra.core.global_hydra import GlobalHydra
+
+import train
+from conf.check import OUTCOME, cli
+
+FOUR = (*TINY, "trainer.max_steps=4", "callbacks.last.every_n_train_steps=2")
+
+
+@pytest.fixture
+def sweep(monkeypatch, tmp_path):
+    """`python train.py -m ...` into `tmp_path/sweep`; its exit code."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    wandb.finish()  # a test that only fits leaves its run open
+
+    def run(*overrides: str) -> int:
+        monkeypatch.setattr(sys, "argv", [train.__file__, "-m", *overrides, "hydra.sweep.dir=sweep"])
+        GlobalHydra.instance().clear()
+        try:
+            cli(train.main)
+        except SystemExit as ended:
+            return int(ended.code)
+        return 0
+
+    yield run
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def crash(monkeypatch):
+    """Let the jobs of a seed end at a step, as a machine that is switched off does."""
+    built, crashes = train.build, {}
+
+    class Crash(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *_) -> None:
+            if trainer.global_step == crashes.get(trainer.datamodule.seed):
+                raise ConnectionAbortedError("switched off")
+
+    def build(cfg):
+        parts = built(cfg)
+        parts[2].callbacks.append(Crash())
+        return parts
+
+    monkeypatch.setattr(train, "build", build)
+    return crashes
+
+
+def results(folder) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+def rows(path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_ends_with_a_summary(sweep, tmp_path, capsys):
+    assert sweep(*TINY, "loss=cross_entropy,huber", "seed=0,1") == 0
+    assert [row["configuration"] for row in rows(tmp_path / "sweep/summary.csv")] == [
+        "loss=cross_entropy",
+        "loss=huber",
+    ]
+    assert (tmp_path / "sweep/summary.png").is_file()
+    assert "The summary is in sweep" in capsys.readouterr().out
+
+
+def test_the_others_run_where_one_fails_and_the_exit_code_says_so(sweep, crash, tmp_path, capsys):
+    crash[0] = 1
+    assert sweep(*FOUR, "seed=0,1") == 1
+    assert not (tmp_path / "sweep/0/results.json").exists()
+    assert (tmp_path / "sweep/1/results.json").is_file()
+    assert (tmp_path / "sweep/0" / OUTCOME).read_text() == "failed: ConnectionAbortedError: switched off\n"
+    assert "0: seed=0 failed: ConnectionAbortedError: switched off" in capsys.readouterr().out
+    assert "Traceback" in (tmp_path / "sweep/0/train.log").read_text()
+
+
+def test_started_again_it_runs_what_is_missing_and_goes_on_where_it_was_interrupted(sweep, crash, tmp_path):
+    crash[1] = 3
+    assert sweep(*FOUR, "seed=0,1") == 1
+    finished = (tmp_path / "sweep/0/results.json").stat().st_mtime_ns
+    crash.clear()
+    assert sweep(*FOUR, "seed=0,1,2") == 0
+    assert (tmp_path / "sweep/0/results.json").stat().st_mtime_ns == finished
+    assert not (tmp_path / "sweep/1" / OUTCOME).exists()
+    assert [results(tmp_path / "sweep" / job)["sequences"] for job in "012"] == [8, 8, 8]
+
+
+def test_an_interrupted_job_ends_as_if_nothing_had_been(sweep, crash, tmp_path):
+    assert sweep(*FOUR, "seed=1") == 0
+    (tmp_path / "sweep").rename(tmp_path / "straight")
+    crash[1] = 3
+    assert sweep(*FOUR, "seed=1") == 1
+    crash.clear()
+    assert sweep(*FOUR, "seed=1") == 0
+    straight, resumed = tmp_path / "straight/0", tmp_path / "sweep/0"
+    weights = [
+        torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in (straight, resumed)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    # The crash came between step 3 and its row.
+    assert [r for r in rows(straight / "metrics.csv") if r["sequences"] != "6.0"] == rows(resumed / "metrics.csv")
+    assert results(straight)["cost"] == results(resumed)["cost"]
+    assert results(straight)["test"] == results(resumed)["test"]
+
+
+def test_a_resumed_run_counts_the_seconds_that_it_took_before(sweep, crash, tmp_path):
+    crash[1] = 3
+    sweep(*FOUR, "seed=1")
+    last = tmp_path / "sweep/0/checkpoints/last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    (state,) = (state for name, state in checkpoint["callbacks"].items() if name.startswith("Results"))
+    assert state["seconds"] > 0
+    state["seconds"] = 1e6
+    torch.save(checkpoint, last)
+    crash.clear()
+    sweep(*FOUR, "seed=1")
+    assert results(tmp_path / "sweep/0")["seconds"] > 1e6
+
+
+def test_a_job_that_was_interrupted_after_its_last_step_is_only_measured(sweep, tmp_path):
+    assert sweep(*FOUR) == 0
+    measured = results(tmp_path / "sweep/0")
+    (tmp_path / "sweep/0/results.json").unlink()
+    assert sweep(*FOUR) == 0
+    assert results(tmp_path / "sweep/0")["test"] == measured["test"]
+    assert results(tmp_path / "sweep/0")["sequences"] == 8
+
+
+def test_a_folder_of_another_sweep_is_refused(sweep, tmp_path, capsys):
+    assert sweep(*TINY, "seed=0") == 0
+    left = results(tmp_path / "sweep/0")
+    assert sweep(*TINY, "seed=1") == 2
+    assert "error: hydra.sweep.dir=sweep holds another sweep: its job 0 has" in capsys.readouterr().err
+    assert results(tmp_path / "sweep/0") == left
+
+
+def test_a_job_that_was_a_mistake_can_be_put_right_in_its_place(sweep, tmp_path):
+    assert sweep(*TINY, "seed=0,-1") == 2
+    assert sweep(*TINY, "seed=0,1") == 0
+    assert results(tmp_path / "sweep/1")["seed"] == 1
+
+
+def test_wandb_gets_the_jobs_of_a_sweep_as_one_group_named_by_their_overrides(sweep, tmp_path):
+    before = dict(os.environ)
+    assert sweep("seed=0,1", *(word for word in TINY if word != "logger=csv")) == 0
+    assert dict(os.environ) == before
+    for job in "01":
+        (folder,) = (tmp_path / "sweep" / job / "wandb").glob("offline-run-*")
+        told = subprocess.run(
+            ["wandb", "leet", "inspect", "--json", folder], capture_output=True, text=True, check=True
+        )
+        records = map(json.loads, told.stdout.splitlines())
+        (run,) = [record["run"] for record in records if record.get("type") == "run"]
+        assert (run["run_group"], run["job_type"]) == ("sweep", "grid")
+        assert run["tags"] == ["copy", "lstm", "matrix", "cross_entropy"]
+        overrides = " ".join(
+            str(word) for word in yaml.safe_load((folder.parents[1] / ".hydra/overrides.yaml").read_text())
+        )
+        assert run["display_name"] == overrides[:128]
+        assert run["display_name"].startswith(f"seed={job} ")
+
+
+def test_every_setting_that_a_wandb_sweep_turns_is_a_setting():
+    sweep = yaml.safe_load((ROOT / "docs/wandb_sweep.yaml").read_text())
+    given = [word for word in sweep["command"] if "=" in word]
+    chosen = [f"{key}={(spec.get('values') or [spec['min']])[0]}" for key, spec in sweep["parameters"].items()]
+    train.check(compose(*given, *chosen))
+    assert sweep["metric"]["name"] == "val/bits"
