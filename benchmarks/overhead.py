@@ -57,12 +57,12 @@ def lightning(steps: int, *words: str) -> list[float]:
 
 def bare(steps: int) -> list[float]:
     """When every step ended."""
-    from torch.nn.utils import clip_grad_norm_
+    from callbacks.spikes import ClipSpikes
 
     with TemporaryDirectory() as folder:
-        task, learner, trainer = wired(folder, steps, "logger=csv", "callbacks=none")
-    parameters = list(learner.parameters())
-    optimizer = learner.optimizer(parameters)
+        task, learner, trainer = wired(folder, steps, "logger=csv", "callbacks=[none,spikes]")
+    (clip,) = (callback for callback in trainer.callbacks if isinstance(callback, ClipSpikes))
+    optimizer = learner.optimizer(learner.parameters())
     scheduler = learner.scheduler(optimizer)
     ends = []
     for step in range(steps):
@@ -70,7 +70,7 @@ def bare(steps: int) -> list[float]:
         loss = learner.loss(learner.machine(inputs), targets, mask)
         optimizer.zero_grad()
         loss.backward()
-        clip_grad_norm_(parameters, trainer.gradient_clip_val)
+        clip.on_before_optimizer_step(trainer, learner, optimizer)
         optimizer.step()
         scheduler.step()
         ends.append(time.perf_counter())

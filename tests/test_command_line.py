@@ -15,6 +15,7 @@ SHORT = (
     "debug=short",
     "engine=eager",
     "task.max_length=3",
+    "task.batch_size=4",
     "task.far_length=4",
     "task.test_lengths=[2,3]",
     "task.probe_length=3",
