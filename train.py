@@ -109,6 +109,7 @@ def run(cfg: DictConfig) -> float:
     """Fit, then measure the best checkpoint; its cost on held-out sequences."""
     import lightning as L
     import rich
+    import torch
     import wandb
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -116,6 +117,8 @@ def run(cfg: DictConfig) -> float:
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
     L.seed_everything(cfg.seed, verbose=False)
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
     task, learner, trainer = build(cfg)
     if cfg.checkpoint == str(own_checkpoint(cfg)):
         keep_rows(cfg, cast("CSVLogger", trainer.loggers[0]))

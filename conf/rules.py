@@ -20,6 +20,7 @@ RULES: dict[str, Any] = {
     "seed": Annotated[int, Field(ge=0, lt=2**32)],
     "engine": Literal["auto", "eager", "fused"],
     "compile": bool,
+    "threads": PositiveInt | None,
     "checkpoint": str | None,
     "trainer.precision": Literal["32-true", "64-true", 32, 64],
     "trainer.max_steps": PositiveInt,

@@ -128,6 +128,7 @@ MISTAKES = [
     ("trainer.val_check_interval=0", "trainer.val_check_interval=0"),
     ("trainer.val_check_interval=-2", "trainer.val_check_interval=-2"),
     ("trainer.val_check_interval=0.5", "trainer.val_check_interval=0.5"),
+    ("threads=0", "threads=0", "greater than 0"),
     ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1"),
     ("trainer.gradient_clip_val=much", "trainer.gradient_clip_val=much"),
     ("trainer.gradient_clip_algorithm=scissors", "trainer.gradient_clip_algorithm=scissors"),

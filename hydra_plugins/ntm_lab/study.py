@@ -99,7 +99,7 @@ class Search(Sweeper):
         study = optuna.create_study(
             storage=f"sqlite:///{(self.folder / DATABASE).resolve()}",
             study_name=STUDY,
-            directions=list(self.objectives.values()),
+            directions=[*self.objectives.values()],  # type: ignore[list-item]
             load_if_exists=True,
         )
         this = {"overrides": sorted(str(o.input_line) for o in overrides), "objectives": self.objectives}
@@ -176,7 +176,7 @@ def word(trial: "optuna.Trial", override: Override) -> str:
         assert sweep.start is not None
         assert sweep.end is not None
         low, high, whole = sweep.start, sweep.end, isinstance(sweep.start, int) and isinstance(sweep.end, int)
-        suggest = trial.suggest_int if whole else trial.suggest_float
+        suggest: Callable[..., float] = trial.suggest_int if whole else trial.suggest_float
         return f"{key}={suggest(key, low, high, log='log' in sweep.tags)}"
     values = list(override.sweep_iterator(transformer=Transformer.encode))
     return f"{key}={trial.suggest_categorical(key, [str(value) for value in values])}"
@@ -226,12 +226,19 @@ def report(study: "optuna.Study", folder: Path) -> None:
 
         for i, (name, direction) in enumerate(study.user_attrs[SEARCH]["objectives"].items()):
             sign = 1 if direction == "minimize" else -1
-            history = plot_optimization_history(study, target=lambda trial, i=i: trial.values[i], target_name=name)
+
+            def value(trial: Any, i: int = i) -> float:
+                return trial.values[i]
+
+            def cost(trial: Any, i: int = i, sign: int = sign) -> float:
+                return sign * trial.values[i]
+
+            history = plot_optimization_history(study, target=value, target_name=name)
             save(history, folder / f"history_{name}.png")
             low = plot_param_importances(
                 study,
                 evaluator=PedAnovaImportanceEvaluator(),
-                target=lambda trial, i=i, sign=sign: sign * trial.values[i],
+                target=cost,
                 target_name=name,
             )
             save(low, folder / f"importance_{name}.png")
