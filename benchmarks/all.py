@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("throughput", "scaling", "memory", "startup", "overhead")
+SCRIPTS = ("throughput", "stages", "scaling", "memory", "startup", "overhead")
 
 if __name__ == "__main__":
     for script in SCRIPTS:

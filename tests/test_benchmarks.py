@@ -70,7 +70,7 @@ def test_imports_are_summed_by_package():
     assert startup.imports("\n".join(lines)) == [["all", "1.75"], ["torch", "1.50"], ["os", "0.25"]]
 
 
-@pytest.mark.parametrize("script", ["throughput", "scaling", "memory", "startup", "overhead"])
+@pytest.mark.parametrize("script", ["throughput", "stages", "scaling", "memory", "startup", "overhead"])
 def test_every_script_runs_and_prints_a_table(script, tmp_path):
     plot = ["--plot", str(tmp_path / "plot.png")] if script == "scaling" else []
     started = subprocess.run(

@@ -1,0 +1,258 @@
+"""Where the time of the fused engine goes: the parts of an update, and the stages of a step.
+
+    python benchmarks/stages.py --record
+
+The paper's machine on copy at length 20, one thread. "Around" is what is neither kernel nor optimiser: laying out the
+weights and the tape, autograd, the loss. A stage is timed alone, over the arrays of a real episode of eight sequences:
+they are nearer to the processor than in an episode, so the sum of the stages is less than the kernel.
+"""
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from measure import Setting, build, fix_threads, options, progress, report, table
+from numba import njit
+
+from ntm.fused import access, addressing, engine, episode, interface
+from ntm.fused.episode import BLOCK, EVERY
+
+KERNELS = {
+    "episode_forward": "forward",
+    "episode_backward": "backward",
+    "weight_gradient": "weight gradients",
+}
+
+
+class Watch:
+    """Stands in for the engine's kernels, and keeps what every call took and was given."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.given: dict[str, tuple] = {}
+
+    def over(self, name: str) -> Callable[..., None]:
+        kernel = getattr(engine, name)
+
+        def timed(*arguments: Any) -> None:
+            self.given[name] = arguments
+            started = time.perf_counter()
+            kernel(*arguments)
+            self.seconds[KERNELS[name]] += time.perf_counter() - started
+
+        return timed
+
+
+def parts(setting: Setting, updates: int) -> dict[str, float]:
+    """Median milliseconds of the parts of an update."""
+    watch, model = Watch(), build(setting)
+    inputs = torch.randn(setting.batch, setting.steps, setting.inputs)
+    targets = torch.rand(setting.batch, setting.steps, setting.outputs).round()
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-4, centered=True, momentum=0.9)
+    found = defaultdict(list)
+    for update in range(2 + updates):
+        watch.seconds.clear()
+        started = time.perf_counter()
+        with watching(watch):
+            F.binary_cross_entropy_with_logits(model(inputs), targets).backward()
+        learned = time.perf_counter()
+        optimizer.step()
+        ended = time.perf_counter()
+        optimizer.zero_grad()
+        if update >= 2:
+            for name, seconds in watch.seconds.items():
+                found[name].append(1e3 * seconds)
+            found["around"].append(1e3 * (learned - started - sum(watch.seconds.values())))
+            found["optimiser"].append(1e3 * (ended - learned))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+class Given(NamedTuple):
+    """What the kernels were given for eight sequences, and so what every stage is timed over."""
+
+    tape: Any
+    gradients: Any
+    weights: Any
+    back: Any  # the weights of the backward pass
+    sizes: Any
+    h: Any
+    M: Any  # with room for the memories between two on the tape
+    scale: Any
+    ring: Any
+    dw_c: Any
+    spare: Any
+
+
+# Every stage over all steps of all sequences, in loops that are compiled with it.
+
+
+@njit
+def controller_forward(a):
+    time = a.tape.q.shape[1]
+    for t in range(time):
+        episode.controller_forward(0, BLOCK, t, t, (t + 1) % time, t, t + 1, a.tape, a.weights, a.sizes, a.h)
+
+
+@njit
+def controller_backward(a):
+    for t in range(a.tape.q.shape[1]):
+        episode.controller_backward(0, BLOCK, t, 0, a.tape, a.gradients, a.back, a.sizes, False)
+
+
+@njit
+def interface_forward(a):
+    for t in range(a.tape.q.shape[1]):
+        episode.interface_forward(0, BLOCK, t, t, a.tape, a.weights, a.sizes.hidden)
+        for b in range(BLOCK):
+            interface.squash_forward(a.tape.p, a.tape.q, b, t, a.sizes.layout)
+
+
+@njit
+def interface_backward(a):
+    for t in range(a.tape.q.shape[1]):
+        for b in range(BLOCK):
+            interface.squash_backward(a.tape.p, a.tape.q, a.gradients.p, b, t, a.sizes.layout)
+
+
+@njit
+def content_forward(a):
+    q, K, w_c, outside = a.tape.q, a.tape.K, a.tape.w_c, a.weights.outside
+    for t in range(q.shape[1]):
+        for b in range(BLOCK):
+            addressing.content_forward(q, a.M, a.scale, outside, K, w_c, b, b, t, 0, t, 0, a.sizes.layout)
+
+
+@njit
+def content_backward(a):
+    q, dq, dM, K, w_c = a.tape.q, a.gradients.p, a.gradients.M, a.tape.K, a.tape.w_c
+    for t in range(q.shape[1]):
+        for b in range(BLOCK):
+            addressing.content_backward(
+                q, dq, a.M, dM, a.scale, K, w_c, a.dw_c, a.spare, b, b, t, t % EVERY, t, 0, a.sizes.layout
+            )
+
+
+@njit
+def location_forward(a):
+    q, w_c, w_s, log_w_s, w, outside = a.tape.q, a.tape.w_c, a.tape.w_s, a.tape.log_w_s, a.tape.w, a.weights.outside
+    for t in range(q.shape[1]):
+        for b in range(BLOCK):
+            addressing.location_forward(
+                q, w_c, w_s, log_w_s, w, outside, a.ring, b, t, t, t + 1, 0, a.sizes.layout, a.sizes.slots
+            )
+
+
+@njit
+def location_backward(a):
+    q, w_c, w_s, log_w_s, w = a.tape.q, a.tape.w_c, a.tape.w_s, a.tape.log_w_s, a.tape.w
+    dq, dw = a.gradients.p, a.gradients.w
+    for t in range(q.shape[1]):
+        for b in range(BLOCK):
+            addressing.location_backward(
+                q, dq, w_c, w_s, log_w_s, w, dw, a.dw_c, a.ring, b, t, t, t + 1, 0, a.sizes.layout, a.sizes.slots
+            )
+
+
+@njit
+def write_forward(a):
+    for t in range(a.tape.q.shape[1]):
+        for b in range(BLOCK):
+            access.write_forward(a.tape.q, a.M, a.scale, a.tape.w, b, b, t, t + 1, 0, 1, a.sizes.layout)
+
+
+@njit
+def write_backward(a):
+    q, dq, dM, w, dw = a.tape.q, a.gradients.p, a.gradients.M, a.tape.w, a.gradients.w
+    for t in range(q.shape[1]):
+        for b in range(BLOCK):
+            access.write_backward(q, dq, a.M, dM, w, dw, b, b, t, t + 1, t % EVERY, a.sizes.layout)
+
+
+@njit
+def read_forward(a):
+    for t in range(a.tape.q.shape[1]):
+        for b in range(BLOCK):
+            access.read_forward(a.M, a.tape.w, a.tape.hr, b, b, t, 0, t + 1, 1, a.sizes.hidden)
+
+
+@njit
+def read_backward(a):
+    dM, w, dw, dr = a.gradients.M, a.tape.w, a.gradients.w, a.gradients.r
+    for t in range(a.tape.q.shape[1]):
+        for b in range(BLOCK):
+            access.read_backward(a.M, dM, w, dw, dr, b, b, t % EVERY, t + 1, 1, 0)
+
+
+# In the order of a step, with how often a step runs it and, for the backward pass, runs the forward stage again.
+STAGES = {
+    "controller: product and cell": (controller_forward, controller_backward, 1),
+    "interface: product and squashing": (interface_forward, interface_backward, 1),
+    "content addressing, eqs. (5) and (6)": (content_forward, content_backward, 2),
+    "location addressing, eqs. (7) to (9)": (location_forward, location_backward, 2),
+    "writing, eqs. (3) and (4)": (write_forward, write_backward, 1),
+    "reading, eq. (2)": (read_forward, read_backward, 1),
+}
+
+
+def timed(stage: Callable[[Given], None], given: Given, repeats: int) -> float:
+    """Least microseconds of a stage for one sequence at one step."""
+    stage(given)  # compiles
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        stage(given)
+        seconds.append(time.perf_counter() - started)
+    return 1e6 * min(seconds) / BLOCK / given.tape.q.shape[1]
+
+
+def gather(setting: Setting) -> Given:
+    """Run an episode of eight sequences and keep what its kernels were given."""
+    watch = Watch()
+    with watching(watch):
+        build(setting)(torch.randn(BLOCK, setting.steps, setting.inputs)).sum().backward()
+    _, _, _, _, tape, weights, sizes, h, *_ = watch.given["episode_forward"]
+    _, _, _, _, gradients, back, _, _, M, scale, ring, dw_c, spare = watch.given["episode_backward"]
+    return Given(tape, gradients, weights, back, sizes, h, M, scale, ring, dw_c, spare)
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    with ExitStack() as patched:
+        for name in KERNELS:
+            patched.enter_context(patch.object(engine, name, watch.over(name)))
+        yield
+
+
+def main() -> None:
+    args = options(__doc__).parse_args()
+    fix_threads(1)
+    batches, repeats = ([1], 1) if args.quick else ([1, 4, 16, 64], 20 * args.rounds)
+    setting = Setting(steps=3, slots=16) if args.quick else Setting()
+    rows = []
+    for batch in batches:
+        progress(f"parts of an update, batch {batch}")
+        found = parts(setting._replace(batch=batch), repeats)
+        whole = sum(found.values())
+        rows.append([f"batch {batch}", *(f"{ms:.2f} ({ms / whole:.0%})" for ms in found.values()), f"{whole:.2f}"])
+    lines = ["Median milliseconds of an update, and their share:", ""]
+    lines += table(["", *found, "in all"], rows)
+
+    given, rows, sums = gather(setting), [], [0.0, 0.0]
+    for name, (forward, backward, times) in list(STAGES.items())[-2 if args.quick else 0 :]:
+        progress(name)
+        each = [timed(forward, given, repeats), timed(backward, given, repeats)]
+        rows.append([name, *(f"{times} x {us:.2f}" for us in each)])
+        sums = [total + times * us for total, us in zip(sums, each, strict=True)]
+    rows.append(["sum", *(f"{total:.2f}" for total in sums)])
+    lines += ["", "Least microseconds of a sequence-step:", "", *table(["stage", "forward", "backward"], rows)]
+    report("Where the time goes", lines, args.record)
+
+
+if __name__ == "__main__":
+    main()
