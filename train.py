@@ -1,21 +1,18 @@
 """Teach a machine a task: `python train.py task=recall loss=huber`; `python train.py --help` lists the choices."""
 
-import csv
 import logging
 import os
-import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
 from conf.check import ConfigError, check_settings, cli, explained, instantiate, is_pruned
+from hydra_plugins.ntm_lab.job import keep_rows, own_checkpoint, run_job
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     from ntm.learner import Learner
     from tasks.base import Task
 
-log = logging.getLogger(__name__)
 
 # torch, lightning and wandb are imported inside functions: completing a word with TAB runs this file.
 
@@ -85,23 +81,9 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(cfg: DictConfig) -> float | None:
-    """Fit, then measure the best checkpoint; its cost on held-out sequences is what a sweep makes small.
-
-    A job of a sweep that is started again does nothing where it has finished, and goes on from its last checkpoint
-    where it was interrupted.
-    """
+    """Train and measure; the cost on held-out sequences is what a search makes small."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        with a_job_as_a_run(cfg):
-            if Path(cfg.output_dir, "results.json").exists():
-                log.info(f"{cfg.output_dir} has finished already")
-                return None
-            trainer = check(cfg)  # nobody has seen this job's choices before; a mistake leaves the other jobs alone
-            if trainer.strategy.launcher is not None and sys.modules["__main__"].__spec__ is not None:
-                raise ConfigError(
-                    f"trainer.devices={cfg.trainer.devices} takes processes that Lightning cannot start from this "
-                    "launcher's. Choose hydra/launcher=basic, or trainer.devices=1."
-                )
-            return run(cfg)
+        return run_job(cfg, check, run)
     return run(cfg)
 
 
@@ -120,7 +102,7 @@ def run(cfg: DictConfig) -> float:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     task, learner, trainer = build(cfg)
-    if cfg.checkpoint == str(own_checkpoint(cfg)):
+    if cfg.checkpoint == own_checkpoint(cfg):  # the rest of a job
         keep_rows(cfg, cast("CSVLogger", trainer.loggers[0]))
     if trainer.is_global_zero:
         resolved = Path(cfg.output_dir, ".hydra", "resolved.yaml")
@@ -142,68 +124,6 @@ def run(cfg: DictConfig) -> float:
         raise
     wandb.finish()  # or the next job of a sweep would go on in this run
     return learner.cost
-
-
-def own_checkpoint(cfg: DictConfig) -> Path:
-    """Where a run goes on that was interrupted in this folder."""
-    return Path(cfg.output_dir, "checkpoints", "last.ckpt")
-
-
-@contextmanager
-def a_job_as_a_run(cfg: DictConfig) -> Iterator[None]:
-    """A job of a sweep is a run like any other, which goes on from its own checkpoint where it has one.
-
-    Lightning starts the other processes of a run by the command of the first, and in its folder: those of a job get the
-    job's own, not the whole sweep's. W&B shows all jobs of a sweep as one group. Nothing of that outlives the job.
-    """
-    from torch import distributed
-
-    argv, environ, chosen = sys.argv, dict(os.environ), cast(DictConfig, HydraConfig.get())
-    if own_checkpoint(cfg).exists():
-        cfg.checkpoint = str(own_checkpoint(cfg))
-    checkpoint = [f"checkpoint='{cfg.checkpoint}'"] if cfg.checkpoint else []
-    program = argv[0] if Path(argv[0]).name == "train.py" else __file__  # a launcher's worker is another program
-    sys.argv = [program, *chosen.overrides.task, *checkpoint]
-    with read_write(chosen), open_dict(chosen):
-        chosen.run.dir = cfg.output_dir
-    wandb = OmegaConf.select(cfg, "logger.wandb")
-    if isinstance(wandb, DictConfig):
-        kinds = ("task", "controller", "memory", "loss")
-        ours = {
-            "group": Path(chosen.sweep.dir).name,
-            "name": " ".join(chosen.overrides.task)[:128],
-            "job_type": chosen.sweeper._target_.rpartition(".")[2].lower(),
-            "tags": [str(chosen.runtime.choices[kind]) for kind in kinds],
-        }
-        with open_dict(wandb):  # what was said on the command line counts before ours
-            wandb.update({name: value for name, value in ours.items() if name not in wandb})
-    try:
-        yield
-    finally:
-        sys.argv = argv
-        os.environ.clear()
-        os.environ.update(environ)
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
-
-
-def keep_rows(cfg: DictConfig, metrics: "CSVLogger") -> None:
-    """Put back what this run measured up to its checkpoint into metrics.csv, which Lightning would begin anew.
-
-    Raises:
-        ConfigError: the checkpoint cannot be read.
-    """
-    from ntm.learner import read_checkpoint
-
-    with explained("checkpoint", cfg):
-        until = read_checkpoint(cfg.checkpoint)["sequences"]
-    path = Path(cfg.output_dir, "metrics.csv")
-    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-    for row in rows:
-        if float(row["sequences"]) <= until:
-            step = int(row.pop("step"))
-            metrics.experiment.log_metrics({name: value for name, value in row.items() if value}, step)
-    metrics.save()
 
 
 def check(cfg: DictConfig) -> "Trainer":
@@ -233,7 +153,7 @@ def check(cfg: DictConfig) -> "Trainer":
             checkpoint = read_checkpoint(cfg.checkpoint)
             learner.check_fits(checkpoint, cfg.checkpoint)
         # A job that was killed after its last step goes on to be measured.
-        if checkpoint["global_step"] >= cfg.trainer.max_steps and cfg.checkpoint != str(own_checkpoint(cfg)):
+        if checkpoint["global_step"] >= cfg.trainer.max_steps and cfg.checkpoint != own_checkpoint(cfg):
             raise ConfigError(
                 f"checkpoint={cfg.checkpoint} is of step {checkpoint['global_step']}, but trainer.max_steps="
                 f"{cfg.trainer.max_steps}. Raise trainer.max_steps to go on."

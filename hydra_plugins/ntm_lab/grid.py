@@ -15,7 +15,7 @@ class Grid(BasicSweeper):
     """Hydra's sweep, which can be started again on the same folder, and which ends with a summary.
 
     A job that failed leaves the others alone; the exit code tells. What each job does when it is started again is the
-    job's own affair (see `train.main`), so that it is the same under every launcher; what a folder holds already must
+    job's own affair (see `run_job`), so that it is the same under every launcher; what a folder holds already must
     agree with the job that is about to go there.
     """
 

@@ -1,0 +1,111 @@
+"""A job of a sweep is a run like any other, which can be started again and goes on from its own checkpoint."""
+
+import csv
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from conf.check import ConfigError, explained
+
+if TYPE_CHECKING:
+    from lightning import Trainer
+    from lightning.pytorch.loggers import CSVLogger
+
+log = logging.getLogger(__name__)
+
+# torch and the learner are imported inside functions: Hydra reads every plugin at every start.
+
+
+def run_job(
+    cfg: DictConfig, check: Callable[[DictConfig], "Trainer"], run: Callable[[DictConfig], float]
+) -> float | None:
+    """Run a job, or what is left of it; None where it has finished already.
+
+    Raises:
+        ConfigError: as `check`, or this launcher cannot give the job the processes that it asks for.
+    """
+    with as_a_run(cfg):
+        if Path(cfg.output_dir, "results.json").exists():
+            log.info(f"{cfg.output_dir} has finished already")
+            return None
+        trainer = check(cfg)  # nobody has seen this job's choices before; a mistake leaves the other jobs alone
+        if trainer.strategy.launcher is not None and sys.modules["__main__"].__spec__ is not None:
+            raise ConfigError(
+                f"trainer.devices={cfg.trainer.devices} takes processes that Lightning cannot start from this "
+                "launcher's. Choose hydra/launcher=basic, or trainer.devices=1."
+            )
+        return run(cfg)
+
+
+def own_checkpoint(cfg: DictConfig) -> str:
+    """Where a run goes on that was interrupted in this folder."""
+    return str(Path(cfg.output_dir, "checkpoints", "last.ckpt"))
+
+
+@contextmanager
+def as_a_run(cfg: DictConfig) -> Iterator[None]:
+    """Give a job what a run has: its own command and folder, and its last checkpoint where it was interrupted.
+
+    Lightning starts the other processes of a run by the command of the first, and in its folder: those of a job get the
+    job's own, not the whole sweep's. Nothing of that outlives the job.
+    """
+    from torch import distributed
+
+    argv, environ, chosen = sys.argv, dict(os.environ), cast(DictConfig, HydraConfig.get())
+    if Path(own_checkpoint(cfg)).exists():
+        cfg.checkpoint = own_checkpoint(cfg)
+    checkpoint = [f"checkpoint='{cfg.checkpoint}'"] if cfg.checkpoint else []
+    train = str(Path(__file__).parents[2] / "train.py")  # a launcher's worker is another program
+    sys.argv = [argv[0] if Path(argv[0]).name == "train.py" else train, *chosen.overrides.task, *checkpoint]
+    with read_write(chosen), open_dict(chosen):
+        chosen.run.dir = cfg.output_dir
+    name_in_wandb(cfg, chosen)
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        os.environ.clear()
+        os.environ.update(environ)
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def name_in_wandb(cfg: DictConfig, chosen: DictConfig) -> None:
+    """Let W&B show all jobs of a sweep as one group, each named by its overrides and tagged by its choices."""
+    wandb = OmegaConf.select(cfg, "logger.wandb")
+    if isinstance(wandb, DictConfig):
+        kinds = ("task", "controller", "memory", "loss")
+        ours = {
+            "group": Path(chosen.sweep.dir).name,
+            "name": " ".join(chosen.overrides.task)[:128],
+            "job_type": chosen.sweeper._target_.rpartition(".")[2].lower(),
+            "tags": [str(chosen.runtime.choices[kind]) for kind in kinds],
+        }
+        with open_dict(wandb):  # what was said on the command line counts before ours
+            wandb.update({name: value for name, value in ours.items() if name not in wandb})
+
+
+def keep_rows(cfg: DictConfig, metrics: "CSVLogger") -> None:
+    """Put back what this run measured up to its checkpoint into metrics.csv, which Lightning would begin anew.
+
+    Raises:
+        ConfigError: the checkpoint cannot be read.
+    """
+    from ntm.learner import read_checkpoint
+
+    with explained("checkpoint", cfg):
+        until = read_checkpoint(cfg.checkpoint)["sequences"]
+    path = Path(cfg.output_dir, "metrics.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    for row in rows:
+        if float(row["sequences"]) <= until:
+            step = int(row.pop("step"))
+            metrics.experiment.log_metrics({name: value for name, value in row.items() if value}, step)
+    metrics.save()
