@@ -171,6 +171,7 @@ def quiet() -> None:
         ".*Experiment logs directory .* exists and is not empty",  # it is the run's own
         ".*Checkpoint directory .* exists and is not empty",  # so is this
         ".*The dirpath has changed from",  # a resumed run has a folder of its own
+        ".*`srun` command is available",  # a machine of a cluster may be used by itself
         ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's affair
     ):
         warnings.filterwarnings("ignore", message=advice)
