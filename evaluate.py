@@ -3,9 +3,9 @@
     python evaluate.py checkpoint=outputs/.../checkpoints/best.ckpt
     python evaluate.py checkpoint=... task.test_lengths=[33,73,90] task.probe_length=40
 
-Machine and task are rebuilt from the checkpoint alone. Every further key=value changes its configuration; results and
-pictures go to a new folder in the run's `evaluation/`, or to `output_dir=PATH`. It runs in one process, on whatever
-device is there.
+Machine and task are rebuilt from the checkpoint alone. Every further key=value changes its configuration; results,
+pictures and `report.html`, a page to play episodes in, go to a new folder in the run's `evaluation/`, or to
+`output_dir=PATH`. It runs in one process, on whatever device is there.
 """
 
 import sys
@@ -47,6 +47,8 @@ def evaluate(overrides: DictConfig) -> None:
     run = folder.parent if folder.name == "checkpoints" else folder
     cfg.output_dir = str(run / "evaluation" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
     cfg.logger = {}
+    cfg.callbacks.update(OmegaConf.load(Path(__file__).with_name("conf") / "callbacks" / "report.yaml"))
+    cfg.callbacks.report.run = str(run)
     # What the training ran on need not be here.
     cfg.trainer.update(accelerator="auto", devices=1, strategy="auto")
     if cfg.engine == "fused":

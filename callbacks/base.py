@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import PositiveInt, validate_call
 from torch import nn
 
+from ntm.batch import Batch
 from ntm.trace import Trace
 
 
@@ -77,8 +78,13 @@ class Probe(L.Callback):
 
 
 def probe(trainer: L.Trainer, pl_module: Any) -> Trace:
-    """The trace of the task's fixed example, on the machine's device and in its precision."""
-    batch = trainer.strategy.batch_to_device(trainer.datamodule.probe())  # type: ignore[attr-defined]
+    """The trace of the task's fixed example."""
+    return look(trainer, pl_module, trainer.datamodule.probe())  # type: ignore[attr-defined]
+
+
+def look(trainer: L.Trainer, pl_module: Any, episode: Batch) -> Trace:
+    """The trace of a batch of one, on the machine's device and in its precision."""
+    batch = trainer.strategy.batch_to_device(episode)
     with evaluating(pl_module):
         return pl_module.machine.trace(trainer.precision_plugin.convert_input(batch))
 

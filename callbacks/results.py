@@ -78,10 +78,7 @@ class Results(L.Callback):
 
     def results(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
         config = pl_module.config
-        test = {
-            name: {metric: trainer.callback_metrics[f"test/{name}/{metric}"].item() for metric in pl_module.metrics}
-            for name in pl_module.test_names
-        }
+        test = measured(trainer, pl_module)
         solved = self.training["seconds"] and all(row["error_bits"] == 0 for row in test.values())
         return {
             "task": config["task"]["_target_"].split(".")[1],
@@ -97,6 +94,14 @@ class Results(L.Callback):
             "commit": commit(),
             "command": shlex.join(sys.argv),
         }
+
+
+def measured(trainer: L.Trainer, pl_module: Any) -> dict[str, dict[str, float]]:
+    """Every metric at every test length, after a test."""
+    return {
+        name: {metric: trainer.callback_metrics[f"test/{name}/{metric}"].item() for metric in pl_module.metrics}
+        for name in pl_module.test_names
+    }
 
 
 def start_clock() -> None:

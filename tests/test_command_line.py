@@ -106,6 +106,8 @@ def test_a_checkpoint_is_all_that_evaluation_needs(trained, tmp_path):
     assert told.keys() == results(folder).keys()
     assert told["seconds"] is None
     assert list((tmp_path / "again/figures").glob("*.png"))
+    page = (tmp_path / "again/report.html").read_text()
+    assert '"val":[[40.0,' in page  # from the run that the checkpoint is of
 
 
 def test_a_run_goes_on_from_its_checkpoint(trained, tmp_path):
