@@ -2,9 +2,10 @@
 
     python benchmarks/stages.py --record
 
-The paper's machine on copy at length 20, one thread. "Around" is what is neither kernel nor optimiser: laying out the
-weights and the tape, autograd, the loss. A stage is timed alone, over the arrays of a real episode of eight sequences:
-they are nearer to the processor than in an episode, so the sum of the stages is less than the kernel.
+The paper's machine on copy at length 20, one thread. "Layout" brings the parameters into the kernels' order and their
+gradients back; "around" is what is neither kernel nor optimiser: Python, autograd, the loss. A stage is timed alone,
+over the arrays of a real episode of eight sequences: they are nearer to the processor than in an episode, so the sum of
+the stages is less than the kernel.
 """
 
 import statistics
@@ -21,12 +22,15 @@ from measure import Setting, build, fix_threads, options, progress, report, tabl
 from numba import njit
 
 from ntm.fused import access, addressing, engine, episode, interface
+from ntm.fused.addressing import OUTSIDE
 from ntm.fused.episode import BLOCK, EVERY
 
 KERNELS = {
     "episode_forward": "forward",
     "episode_backward": "backward",
-    "weight_gradient": "weight gradients",
+    "weight_gradients": "weight gradients",
+    "pack": "layout",
+    "unpack": "layout",
 }
 
 
@@ -80,13 +84,8 @@ class Given(NamedTuple):
     gradients: Any
     weights: Any
     back: Any  # the weights of the backward pass
+    scratch: Any  # with room for the memories between two on the tape
     sizes: Any
-    h: Any
-    M: Any  # with room for the memories between two on the tape
-    scale: Any
-    ring: Any
-    dw_c: Any
-    spare: Any
 
 
 # Every stage over all steps of all sequences, in loops that are compiled with it.
@@ -96,7 +95,7 @@ class Given(NamedTuple):
 def controller_forward(a):
     time = a.tape.q.shape[1]
     for t in range(time):
-        episode.controller_forward(0, BLOCK, t, t, (t + 1) % time, t, t + 1, a.tape, a.weights, a.sizes, a.h)
+        episode.controller_forward(0, BLOCK, t, t, (t + 1) % time, t, t + 1, a.tape, a.weights, a.sizes)
 
 
 @njit
@@ -122,10 +121,12 @@ def interface_backward(a):
 
 @njit
 def content_forward(a):
-    q, K, w_c, outside = a.tape.q, a.tape.K, a.tape.w_c, a.weights.outside
+    q, K, w_c, outside = a.tape.q, a.tape.K, a.tape.w_c, a.scratch.outside
     for t in range(q.shape[1]):
         for b in range(BLOCK):
-            addressing.content_forward(q, a.M, a.scale, outside, K, w_c, b, b, t, 0, t, 0, a.sizes.layout)
+            addressing.content_forward(
+                q, a.scratch.M, a.scratch.scale, outside, K, w_c, b, b, t, 0, t, 0, a.sizes.layout
+            )
 
 
 @njit
@@ -134,28 +135,41 @@ def content_backward(a):
     for t in range(q.shape[1]):
         for b in range(BLOCK):
             addressing.content_backward(
-                q, dq, a.M, dM, a.scale, K, w_c, a.dw_c, a.spare, b, b, t, t % EVERY, t, 0, a.sizes.layout
+                q,
+                dq,
+                a.scratch.M,
+                dM,
+                a.scratch.scale,
+                K,
+                w_c,
+                a.scratch.dw_c,
+                a.scratch.spare,
+                b,
+                b,
+                t,
+                t % EVERY,
+                t,
+                0,
+                a.sizes.layout,
             )
 
 
 @njit
 def location_forward(a):
-    q, w_c, w_s, log_w_s, w, outside = a.tape.q, a.tape.w_c, a.tape.w_s, a.tape.log_w_s, a.tape.w, a.weights.outside
+    q, w_c, w, outside, ring = a.tape.q, a.tape.w_c, a.tape.w, a.scratch.outside, a.scratch.ring
     for t in range(q.shape[1]):
         for b in range(BLOCK):
-            addressing.location_forward(
-                q, w_c, w_s, log_w_s, w, outside, a.ring, b, t, t, t + 1, 0, a.sizes.layout, a.sizes.slots
-            )
+            addressing.location_forward(q, w_c, w, outside, ring, b, t, t, t + 1, 0, a.sizes.layout, a.sizes.slots)
 
 
 @njit
 def location_backward(a):
-    q, w_c, w_s, log_w_s, w = a.tape.q, a.tape.w_c, a.tape.w_s, a.tape.log_w_s, a.tape.w
+    q, w_c, w, dw_c, ring = a.tape.q, a.tape.w_c, a.tape.w, a.scratch.dw_c, a.scratch.ring
     dq, dw = a.gradients.p, a.gradients.w
     for t in range(q.shape[1]):
         for b in range(BLOCK):
             addressing.location_backward(
-                q, dq, w_c, w_s, log_w_s, w, dw, a.dw_c, a.ring, b, t, t, t + 1, 0, a.sizes.layout, a.sizes.slots
+                q, dq, w_c, w, dw, dw_c, ring, b, t, t, t + 1, 0, a.sizes.layout, a.sizes.slots
             )
 
 
@@ -163,7 +177,7 @@ def location_backward(a):
 def write_forward(a):
     for t in range(a.tape.q.shape[1]):
         for b in range(BLOCK):
-            access.write_forward(a.tape.q, a.M, a.scale, a.tape.w, b, b, t, t + 1, 0, 1, a.sizes.layout)
+            access.write_forward(a.tape.q, a.scratch.M, a.scratch.scale, a.tape.w, b, b, t, t + 1, 0, 1, a.sizes.layout)
 
 
 @njit
@@ -171,14 +185,14 @@ def write_backward(a):
     q, dq, dM, w, dw = a.tape.q, a.gradients.p, a.gradients.M, a.tape.w, a.gradients.w
     for t in range(q.shape[1]):
         for b in range(BLOCK):
-            access.write_backward(q, dq, a.M, dM, w, dw, b, b, t, t + 1, t % EVERY, a.sizes.layout)
+            access.write_backward(q, dq, a.scratch.M, dM, w, dw, b, b, t, t + 1, t % EVERY, a.sizes.layout)
 
 
 @njit
 def read_forward(a):
     for t in range(a.tape.q.shape[1]):
         for b in range(BLOCK):
-            access.read_forward(a.M, a.tape.w, a.tape.hr, b, b, t, 0, t + 1, 1, a.sizes.hidden)
+            access.read_forward(a.scratch.M, a.tape.w, a.tape.hr, b, b, t, 0, t + 1, 1, a.sizes.hidden)
 
 
 @njit
@@ -186,7 +200,7 @@ def read_backward(a):
     dM, w, dw, dr = a.gradients.M, a.tape.w, a.gradients.w, a.gradients.r
     for t in range(a.tape.q.shape[1]):
         for b in range(BLOCK):
-            access.read_backward(a.M, dM, w, dw, dr, b, b, t % EVERY, t + 1, 1, 0)
+            access.read_backward(a.scratch.M, dM, w, dw, dr, b, b, t % EVERY, t + 1, 1, 0)
 
 
 # In the order of a step, with how often a step runs it and, for the backward pass, runs the forward stage again.
@@ -216,9 +230,11 @@ def gather(setting: Setting) -> Given:
     watch = Watch()
     with watching(watch):
         build(setting)(torch.randn(BLOCK, setting.steps, setting.inputs)).sum().backward()
-    _, _, _, _, tape, weights, sizes, h, *_ = watch.given["episode_forward"]
-    _, _, _, _, gradients, back, _, _, M, scale, ring, dw_c, spare = watch.given["episode_backward"]
-    return Given(tape, gradients, weights, back, sizes, h, M, scale, ring, dw_c, spare)
+    *_, tape, weights, _, sizes = watch.given["episode_forward"]
+    *_, gradients, back, scratch, _, _ = watch.given["episode_backward"]
+    scratch.outside[: sizes.slots] = 0  # which only the forward pass needs
+    scratch.outside[sizes.slots :] = OUTSIDE
+    return Given(tape, gradients, weights, back, scratch, sizes)
 
 
 @contextmanager

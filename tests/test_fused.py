@@ -14,7 +14,8 @@ from torch import Tensor
 from ntm.controllers.feedforward import FeedforwardController
 from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
-from ntm.fused.episode import episode_backward, episode_forward, weight_gradient
+from ntm.fused.episode import episode_backward, episode_forward, weight_gradients
+from ntm.fused.parameters import pack, unpack
 from ntm.machine import Machine
 from ntm.memories.matrix import MatrixMemory
 from ntm.memories.none import NoMemory
@@ -283,7 +284,7 @@ def test_preparing_compiles_all_that_training_needs_and_leaves_nothing_behind():
     made, (inputs, targets) = machine(), episode(3, 9)
     random, weights = torch.get_rng_state(), copy.deepcopy(made.state_dict())
     made.prepare()
-    kernels = (episode_forward, episode_backward, weight_gradient)
+    kernels = (pack, episode_forward, episode_backward, weight_gradients, unpack)
     compiled = [kernel.signatures[:] for kernel in kernels]
     assert all(compiled)
     assert torch.equal(random, torch.get_rng_state())

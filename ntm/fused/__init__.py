@@ -5,7 +5,8 @@ compiles the loop over the steps itself. It reads the parameters of the same mod
 knows which way an episode went; `ntm.machine` over `ntm.equations` stays the reference, and `tests/test_fused.py`
 holds this package to it. The gradients are derived in `docs/fused.md`.
 
-**Who does what.** `engine` is the torch function: it lays out the arrays and shares the batch between threads.
+**Who does what.** `engine` is the torch function: it says how large the arrays are and shares the batch between
+threads. `parameters` brings torch's weights and initial states into the kernels' order and the gradients back.
 `episode` runs the steps, `cells` are the controllers', `interface` squashes what the heads are told, `addressing` and
 `access` are the memory; in each, forward and backward of a stage stand side by side. `products` multiplies by weights,
 `simd` and `elementary` are vectors of float32 and exp, log and tanh on them, `arena` hands memory on from episode to
@@ -24,10 +25,10 @@ the last tile are zero and stay so; `outside` keeps them out of every softmax.
 step of a layer is one product z = W u + b, its gradient du = W^T dz carries h and r a step back by itself, and all of
 dW is one product over all steps after the episode.
 
-**The tape** keeps what the backward pass needs of every step (about 9 KB at the paper's size): u, gates, cells,
-interfaces, weightings and their logarithms. The memory itself, another 10 KB, is kept only every eighth step (`EVERY`);
-the backward pass writes those between again from the weightings, which is quicker than fetching them. Inference runs
-on a tape of one step.
+**The tape** keeps what the backward pass needs of every step (about 7 KB at the paper's size): u, gates, cells,
+interfaces, similarities and weightings. What is quicker to find again than to fetch is left out: the shifted
+weightings, and of the memory itself, another 10 KB, all but every eighth (`EVERY`), between which the backward pass
+writes it again. Inference runs on a tape of one step.
 """
 
 from importlib.util import find_spec
@@ -41,6 +42,7 @@ from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
 from ntm.memories.matrix import MatrixMemory
 
+NUMBA = find_spec("numba") is not None  # looking takes longer than some steps
 CONTROLLERS = (LSTMController, GRUController, FeedforwardController)
 
 
@@ -58,6 +60,6 @@ def why_not(machine: Any, inputs: Tensor) -> str:
         return "there is nothing to run"
     if torch.is_autocast_enabled("cpu"):
         return "autocast asks for other numbers than torch.float32"
-    if find_spec("numba") is None:
+    if not NUMBA:
         return "numba is not installed (pip install numba)"
     return ""

@@ -132,26 +132,29 @@ def interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots):
 
 
 @stage
-def location_forward(q, w_c, w_s, log_w_s, w, outside, ring, b, step, prev, now, head, layout, num_slots):
+def shift(ring, q, b, step, s, n, last):
+    """w_s of the slots from n on: eq. (8)."""
+    shifted = spread(0.0)
+    for j in range(last + 1):
+        shifted = shifted + load(ring, (n + last - j,)) * number(q, (b, step, s + j))
+    return shifted
+
+
+@stage
+def location_forward(q, w_c, w, outside, ring, b, step, prev, now, head, layout, num_slots):
     slots = w.shape[3]
     interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots)
     gamma, s, last = number(q, (b, step, layout.gamma + head)), layout.s + head * layout.shifts, layout.shifts - 1
     top = spread(OUTSIDE)
     for n in range(0, slots, LANES):
-        shifted = spread(0.0)
-        for j in range(layout.shifts):
-            shifted = shifted + load(ring, (n + last - j,)) * number(q, (b, step, s + j))
-        logarithm = log(shifted + WEIGHTING_FLOOR)
-        z = logarithm * gamma + load(outside, (n,))
-        store(w_s, (b, step, head, n), shifted)
-        store(log_w_s, (b, step, head, n), logarithm)
+        z = log(shift(ring, q, b, step, s, n, last) + WEIGHTING_FLOOR) * gamma + load(outside, (n,))
         store(w, (b, now, head, n), z)
         top = larger(top, z)
     softmax(w, b, now, head, slots, largest(top))
 
 
 @stage
-def location_backward(q, dq, w_c, w_s, log_w_s, w, dw, dw_c, ring, b, step, prev, now, head, layout, num_slots):
+def location_backward(q, dq, w_c, w, dw, dw_c, ring, b, step, prev, now, head, layout, num_slots):
     """From dw[b, head] to dg, ds, dgamma and dw_c; leaves the gradient of w_prev in dw[b, head].
 
     dz = w (dw - w . dw),  dgamma = dz . log w_s,  dw_s = gamma dz / w_s,
@@ -164,6 +167,7 @@ def location_backward(q, dq, w_c, w_s, log_w_s, w, dw, dw_c, ring, b, step, prev
         number(q, (b, step, layout.gamma + head)),
         layout.s + head * layout.shifts,
     )
+    interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots)
     mean = spread(0.0)
     for n in range(0, slots, LANES):
         mean = mean + load(w, (b, now, head, n)) * load(dw, (b, head, n))
@@ -171,11 +175,11 @@ def location_backward(q, dq, w_c, w_s, log_w_s, w, dw, dw_c, ring, b, step, prev
     sharpening = spread(0.0)
     for n in range(0, slots, LANES):
         dz = load(w, (b, now, head, n)) * (load(dw, (b, head, n)) - middle)
-        sharpening = sharpening + dz * load(log_w_s, (b, step, head, n))
-        store(dw, (b, head, n), dz * gamma / (load(w_s, (b, step, head, n)) + WEIGHTING_FLOOR))
+        shifted = shift(ring, q, b, step, s, n, last) + WEIGHTING_FLOOR
+        sharpening = sharpening + dz * log(shifted)
+        store(dw, (b, head, n), dz * gamma / shifted)
     dq[b, step, layout.gamma + head] = total(sharpening)
 
-    interpolate(q, w_c, w, ring, b, step, prev, head, layout, num_slots)
     for j in range(layout.shifts):
         ds = spread(0.0)
         for n in range(0, slots, LANES):

@@ -5,42 +5,67 @@ episode itself. An `Arena` gives its arrays back when nobody holds it any more, 
 """
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-LINE = 64  # bytes of a cache line, where every array starts, so that no vector straddles two
+LINE = 16  # numbers in a cache line, where every array starts, so that no vector straddles two
 
-spare: dict[int, list[NDArray[np.float32]]] = {}  # by size, a power of two
+Shapes = dict[str, tuple[int, ...]]
+
+spare: dict[int, list["Page"]] = {}  # by size, a power of two
+
+
+class Page:
+    """A stretch of memory; what is cut from it is found again by it."""
+
+    def __init__(self, size: int):
+        raw = np.empty(size + LINE, np.float32)
+        start = -raw.ctypes.data // raw.itemsize % LINE
+        self.numbers = raw[start : start + size]
 
 
 class Arena:
-    """Lends float32 arrays, uninitialised or zero, for as long as it lives."""
+    """Lends float32 arrays, uninitialised, for as long as it lives."""
 
     def __init__(self) -> None:
-        self.lent: list[NDArray[np.float32]] = []
+        self.lent: list[Page] = []
 
-    def empty(self, *shape: int) -> NDArray[np.float32]:
-        count = math.prod(shape)
-        size = 1 << max(10, (count - 1).bit_length())
+    def arrays(self, shapes: Callable[..., Shapes], *about: Any) -> dict[str, NDArray[np.float32]]:
+        """The arrays that `shapes` of `about` says, side by side."""
+        size = plan(shapes, *about)[0]
         try:
-            block = spare[size].pop()
+            page = spare[size].pop()
         except (KeyError, IndexError):  # not asked beforehand: another thread may take the last one in between
-            block = aligned(size)
-        self.lent.append(block)
-        return block[:count].reshape(shape)
-
-    def zeros(self, *shape: int) -> NDArray[np.float32]:
-        array = self.empty(*shape)
-        array.fill(0)
-        return array
+            page = Page(size)
+        self.lent.append(page)
+        return cut(page, shapes, *about)
 
     def __del__(self) -> None:
-        for block in self.lent:
-            spare.setdefault(block.size, []).append(block)
+        for page in self.lent:
+            spare.setdefault(len(page.numbers), []).append(page)
 
 
-def aligned(size: int) -> NDArray[np.float32]:
-    raw = np.empty(size + LINE // 4, np.float32)
-    start = -raw.ctypes.data % LINE // 4
-    return raw[start : start + size]
+# To cut a page costs as much as to run some steps on it, and most episodes are like one before.
+
+
+@lru_cache(maxsize=1024)
+def plan(shapes: Callable[..., Shapes], *about: Any) -> tuple[int, dict[str, tuple[int, int, tuple[int, ...]]]]:
+    """How large a page they take, and where each array starts and ends."""
+    wanted = shapes(*about)
+    counts = [math.prod(shape) for shape in wanted.values()]
+    *starts, end = accumulate((-(-count // LINE) * LINE for count in counts), initial=0)
+    places = zip(wanted.items(), starts, counts, strict=True)
+    return 1 << max(10, (end - 1).bit_length()), {
+        name: (start, start + count, shape) for (name, shape), start, count in places
+    }
+
+
+@lru_cache(maxsize=1024)
+def cut(page: Page, shapes: Callable[..., Shapes], *about: Any) -> dict[str, NDArray[np.float32]]:
+    places = plan(shapes, *about)[1]
+    return {name: page.numbers[start:stop].reshape(shape) for name, (start, stop, shape) in places.items()}

@@ -15,27 +15,26 @@ from torch.autograd.function import once_differentiable
 from ntm.controllers.feedforward import FeedforwardController
 from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
-from ntm.fused.arena import Arena
+from ntm.fused.arena import Arena, Shapes
 from ntm.fused.cells import FEEDFORWARD, GRU, LSTM
 from ntm.fused.compiled import Cache
 from ntm.fused.episode import (
     BLOCK,
     EVERY,
     Gradients,
-    Sizes,
+    Scratch,
     Tape,
-    Weights,
     episode_backward,
     episode_forward,
-    weight_gradient,
+    weight_gradients,
 )
 from ntm.fused.interface import Layout
+from ntm.fused.parameters import Sizes, Weights, pack, unpack
 from ntm.fused.simd import LANES
 
 log = logging.getLogger(__name__)
 
-FIRST_STATE = 7  # of the arguments of `Episode.forward`
-PARTS = 16  # of the rows of a weight gradient, shared between threads
+SHARES = 16  # of the rows of a weight gradient, between threads
 
 CELLS: dict[type, int] = {LSTMController: LSTM, GRUController: GRU, FeedforwardController: FEEDFORWARD}
 
@@ -43,15 +42,17 @@ CELLS: dict[type, int] = {LSTMController: LSTM, GRUController: GRU, FeedforwardC
 def run(machine: Any, inputs: Tensor) -> Tensor:
     """Logits of every step of every sequence, as `Machine.forward` gives them."""
     controller, memory = machine.controller, machine.memory
-    layers, states = layer_parameters(controller), [initial() for initial in getattr(controller, "state_0", ())]
+    interface, output = machine.interface, machine.output
     M_0, w_write_0, w_read_0, r_0 = memory.start()
-    w_0 = torch.cat([w_write_0, w_read_0])
-    if not memory.heads.by_location:
-        w_0 = w_0.detach()  # nobody looks at where a head was
-    ends = [machine.interface.weight, machine.interface.bias, machine.output.weight, machine.output.bias]
-    tensors = [*ends, M_0, w_0, r_0, *layers, *states]
-    keep = torch.is_grad_enabled() and (inputs.requires_grad or any(tensor.requires_grad for tensor in tensors))
-    return Episode.apply(sizes(machine, len(M_0), inputs.shape[2]), keep, inputs, *tensors)
+    if not memory.heads.by_location:  # nobody looks at where a head was
+        w_write_0, w_read_0 = w_write_0.detach(), w_read_0.detach()
+    tensors = [
+        *(interface.weight, interface.bias, output.weight, output.bias),
+        *layer_parameters(controller),
+        *(initial() for initial in getattr(controller, "state_0", ())),
+        *(M_0, w_write_0, w_read_0, r_0),
+    ]
+    return Episode.apply(sizes(machine, len(M_0)), torch.is_grad_enabled(), inputs, *tensors)
 
 
 def prepare(machine: Any, inputs: Tensor) -> None:
@@ -64,19 +65,24 @@ def prepare(machine: Any, inputs: Tensor) -> None:
         log.info(f"compiled in {Cache.seconds - before:.0f} s")
 
 
-def sizes(machine: Any, slots: int, inputs: int) -> Sizes:
+def sizes(machine: Any, slots: int) -> Sizes:
     controller, memory, heads = machine.controller, machine.memory, machine.memory.heads
+    cell, hidden = CELLS[type(controller)], controller.output_size
+    layers = controller.layers if cell == FEEDFORWARD else controller.cells
     pieces = accumulate(heads.sizes, initial=0)
     k, beta = next(pieces), next(pieces)
     g, s, gamma = (next(pieces), next(pieces), next(pieces)) if heads.by_location else (0, 0, 0)
     e, a, size = pieces
-    cell, hidden = CELLS[type(controller)], controller.output_size
     return Sizes(
         cell=cell,
+        layers=len(layers),
         hidden=hidden,
         own=0 if cell == FEEDFORWARD else hidden,
-        inputs=inputs,
+        states={LSTM: 2, GRU: 1, FEEDFORWARD: 0}[cell],
+        gates=hidden if cell == FEEDFORWARD else 4 * hidden,
+        inputs=machine.input_size,
         reads=memory.read_size,
+        outputs=machine.output.out_features,
         slots=slots,
         write_then_read=memory.order == "write_then_read",
         layout=Layout(
@@ -104,238 +110,149 @@ def layer_parameters(controller: Any) -> list[Tensor]:
     return [p for cell in controller.cells for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)]
 
 
-def join(cell: int, inputs: int, parameters: list[np.ndarray], weight: np.ndarray, bias: np.ndarray) -> None:
-    """Write one layer to `weight` [gates, operand] and `bias`, both zero before, for its operand: own h, reads, input.
-
-    `inputs` is how many columns of its own weight, the first, belong to the machine's input: none above layer 0.
-    """
-    w_x, *w_h = parameters[: len(parameters) // 2]
-    b_x, *b_h = parameters[len(parameters) // 2 :]
-    own = w_h[0].shape[1] if w_h else 0
-    end = own + w_x.shape[1]
-    weight[: len(w_x), own : end - inputs] = w_x[:, inputs:]
-    weight[: len(w_x), end - inputs : end] = w_x[:, :inputs]
-    bias[: len(b_x)] = b_x
-    # A GRU's new content sees its input and its own past apart: two blocks of rows, each blind to the other.
-    rows = 2 * own if cell == GRU else 4 * own
-    for w, b in zip(w_h, b_h, strict=True):
-        weight[:rows, :own] = w[:rows]
-        bias[:rows] += b[:rows]
-        weight[rows + own : 4 * own, :own] = w[rows:]
-        bias[rows + own : 4 * own] = b[rows:]
-
-
-def part(cell: int, inputs: int, own: int, dw: np.ndarray, db: np.ndarray) -> list[np.ndarray]:
-    """The gradients of one layer's parameters from those of its joint weight and bias: `join` undone."""
-    end = dw.shape[1] - inputs
-    dw_x = np.concatenate([dw[:, end:], dw[:, own:end]], 1)
-    if cell == FEEDFORWARD:
-        return [dw_x, db]
-    if cell == LSTM:
-        return [dw_x, dw[:, :own].copy(), db, db.copy()]
-    new, rows = 2 * own, 3 * own
-    dw_h, db_h = (np.concatenate([d[:new], d[rows:]]) for d in (dw[:, :own], db))
-    return [dw_x[:rows], dw_h, db[:rows], db_h]
-
-
 def whole_vectors(size: int) -> int:
     return -(-size // LANES) * LANES
 
 
-def into_tiles(M: np.ndarray) -> np.ndarray:
-    """[slots width] to [tiles width LANES], the last tile filled up with zeros."""
-    slots, width = M.shape
-    padded = np.zeros((whole_vectors(slots), width), np.float32)
-    padded[:slots] = M
-    return padded.reshape(-1, LANES, width).transpose(0, 2, 1)
+def tape_shapes(sizes: Sizes, batch: int, time: int, keep: bool) -> Shapes:
+    """All steps to `keep`; or one, which every step writes over."""
+    steps, versions = (time, time + 1) if keep else (1, 2)
+    layers, hidden, heads, width = sizes.layers, sizes.hidden, sizes.layout.heads, sizes.layout.width
+    gates, interface, slots = whole_vectors(sizes.gates), whole_vectors(sizes.layout.size), whole_vectors(sizes.slots)
+    return {
+        "u": (layers, batch, steps, whole_vectors(widest_operand(sizes))),
+        "z": (layers, batch, steps, gates),
+        "c": (layers, batch, versions, hidden if sizes.cell == LSTM else 0),
+        "h": (batch, whole_vectors(hidden)),
+        "hr": (batch, time, whole_vectors(hidden + sizes.reads)),
+        "p": (batch, steps, interface),
+        "q": (batch, steps, interface),
+        "M": (batch, -(-time // EVERY) if keep else 1, slots // LANES, width, LANES),
+        "K": (batch, steps, heads, slots),
+        "w_c": (batch, steps, heads, slots),
+        "w": (batch, versions, heads, slots),
+    }
+
+
+def gradient_shapes(sizes: Sizes, batch: int, time: int, need_x: bool) -> Shapes:
+    tape = tape_shapes(sizes, batch, time, True)
+    return {
+        "u": (sizes.layers, batch, tape["u"][3]),
+        "c": (sizes.layers, batch, tape["c"][3]),
+        "M": (batch, *tape["M"][2:]),
+        "w": (batch, *tape["w"][2:]),
+        "z": tape["z"],
+        "p": tape["p"],
+        "x": (batch, time, sizes.inputs) if need_x else (0, 0, 0),
+        "hr": tape["hr"],
+        "h": tape["h"],
+        "r": (batch, sizes.reads),
+    }
+
+
+def forward_shapes(sizes: Sizes) -> Shapes:
+    """Of the weights for the forward pass."""
+    gates, seen = whole_vectors(sizes.gates), sizes.hidden + sizes.reads
+    said, outputs = whole_vectors(sizes.layout.size), whole_vectors(sizes.outputs)
+    return {
+        "layers": (sizes.layers, widest_operand(sizes), gates),
+        "bias": (sizes.layers, gates),
+        "interface": (sizes.hidden, said),
+        "interface_bias": (said,),
+        "output": (seen, outputs),
+        "output_bias": (outputs,),
+    }
+
+
+def backward_shapes(sizes: Sizes) -> Shapes:
+    """Of the weights for the backward pass, and of their gradients."""
+    forward = forward_shapes(sizes)
+    return {
+        "layers": (sizes.layers, sizes.gates, whole_vectors(widest_operand(sizes))),
+        "bias": forward["bias"],
+        "interface": (sizes.layout.size, whole_vectors(sizes.hidden)),
+        "interface_bias": forward["interface_bias"],
+        "output": (sizes.outputs, whole_vectors(sizes.hidden + sizes.reads)),
+        "output_bias": forward["output_bias"],
+    }
+
+
+def scratch_shapes(sizes: Sizes, versions: int) -> Shapes:
+    """For one thread, with room for so many memories of every sequence of a block."""
+    slots = whole_vectors(sizes.slots)
+    return {
+        "M": (BLOCK, versions, slots // LANES, sizes.layout.width, LANES),
+        "scale": (BLOCK, versions, slots),
+        "ring": (slots + sizes.layout.shifts + LANES,),
+        "outside": (slots,),
+        "dw_c": (slots,),
+        "spare": (slots,),
+    }
+
+
+def widest_operand(sizes: Sizes) -> int:
+    above = sizes.hidden if sizes.layers > 1 else 0
+    return sizes.own + max(sizes.reads + sizes.inputs, above)
 
 
 class Episode(torch.autograd.Function):
     """Logits from the inputs, the parameters and the initial states."""
 
     @staticmethod
-    def forward(ctx: Any, sizes: Sizes, keep: bool, inputs: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, sizes: Sizes, learns: bool, inputs: Tensor, *tensors: Tensor) -> Tensor:
         batch, time, _ = inputs.shape
+        keep = learns and any(ctx.needs_input_grad)
         arena = Arena()
-        empty, zeros = arena.empty, arena.zeros
-        w_p, b_p, w_y, b_y, M_0, w_0, r_0, *rest = (tensor.detach().numpy() for tensor in tensors)
-        recurrent = {LSTM: 2, GRU: 1, FEEDFORWARD: 0}[sizes.cell]  # states of a layer
-        each = 2 if sizes.cell == FEEDFORWARD else 4  # parameters of a layer
-        num_layers = len(rest) // (each + recurrent)
-        states = rest[each * num_layers :]
-
-        reads, hidden = sizes.reads, sizes.hidden
-        gates = hidden if sizes.cell == FEEDFORWARD else 4 * hidden
-        operands = [sizes.own + (reads + sizes.inputs if layer == 0 else hidden) for layer in range(num_layers)]
-        operand = max(operands)
-        slots, width, heads = whole_vectors(sizes.slots), sizes.layout.width, sizes.layout.heads
-        packed = Weights(
-            layers=zeros(num_layers, operand, whole_vectors(gates)),
-            bias=zeros(num_layers, whole_vectors(gates)),
-            interface=zeros(hidden, whole_vectors(sizes.layout.size)),
-            interface_bias=zeros(whole_vectors(sizes.layout.size)),
-            output=zeros(hidden + reads, whole_vectors(len(b_y))),
-            output_bias=zeros(whole_vectors(len(b_y))),
-            outside=zeros(slots),
-        )
-        joint = zeros(num_layers, gates, whole_vectors(operand))
-        for layer, (weight, bias) in enumerate(zip(joint, packed.bias, strict=True)):
-            inputs_here = sizes.inputs if layer == 0 else 0
-            join(sizes.cell, inputs_here, rest[each * layer : each * (layer + 1)], weight, bias)
-        packed.layers[:, :, :gates] = joint.transpose(0, 2, 1)[:, :operand]
-        packed.interface[:, : sizes.layout.size] = w_p.T
-        packed.interface_bias[: sizes.layout.size] = b_p
-        packed.output[:, : len(b_y)] = w_y.T
-        packed.output_bias[: len(b_y)] = b_y
-        packed.outside[sizes.slots :] = -1e30
-
-        steps, versions = (time, time + 1) if keep else (1, 2)
-        cells = hidden if sizes.cell == LSTM else 0
-        tape = Tape(
-            u=empty(num_layers, batch, steps, whole_vectors(operand)),
-            z=empty(num_layers, batch, steps, whole_vectors(gates)),
-            c=empty(num_layers, batch, versions, cells),
-            hr=empty(batch, time, whole_vectors(hidden + reads)),
-            p=empty(batch, steps, whole_vectors(sizes.layout.size)),
-            q=empty(batch, steps, whole_vectors(sizes.layout.size)),
-            M=empty(batch, -(-time // EVERY) if keep else 1, slots // LANES, width, LANES),
-            K=empty(batch, steps, heads, slots),
-            w_c=empty(batch, steps, heads, slots),
-            w_s=empty(batch, steps, heads, slots),
-            log_w_s=empty(batch, steps, heads, slots),
-            w=empty(batch, versions, heads, slots),
-        )
-        tape.M[:, 0] = into_tiles(M_0)
-        tape.w[:, 0, :, : sizes.slots] = w_0
-        tape.w[:, 0, :, sizes.slots :] = 0
-        tape.u[0, :, 0, sizes.own : sizes.own + reads] = r_0.reshape(-1)
-        for layer in range(num_layers):
-            if recurrent:
-                tape.u[layer, :, 0, :hidden] = states[layer * recurrent]
-            if recurrent == 2:
-                tape.c[layer, :, 0] = states[layer * recurrent + 1]
-
+        tape = Tape(**arena.arrays(tape_shapes, sizes, batch, time, keep))
+        weights, back = Weights(**arena.arrays(forward_shapes, sizes)), Weights(**arena.arrays(backward_shapes, sizes))
+        vector = np.concatenate([tensor.detach().numpy().ravel() for tensor in tensors])
+        pack(vector, weights, back, sizes)
         x = np.ascontiguousarray(inputs.detach().numpy())
-        h = empty(batch, whole_vectors(hidden))
-        outputs = empty(batch, time, whole_vectors(len(b_y)))
+        outputs = np.empty((batch, time, len(weights.output_bias)), np.float32)
 
         def forward(first: int, last: int) -> None:
-            scratch = Arena()
-            M = scratch.empty(BLOCK, 1, *tape.M.shape[2:])
-            scale = scratch.empty(BLOCK, 1, slots)
-            ring = scratch.zeros(slots + sizes.layout.shifts + LANES)
-            episode_forward(first, last, x, outputs, tape, packed, sizes, h, M, scale, ring)
+            lent = Arena()
+            scratch = Scratch(**lent.arrays(scratch_shapes, sizes, 1))
+            episode_forward(first, last, x, outputs, vector, tape, weights, scratch, sizes)
 
-        share_batch(batch, forward)
-
+        share(batch, forward)
         if keep:
-            ctx.sizes, ctx.tape, ctx.outside, ctx.arena = sizes, tape, packed.outside, arena
-            ctx.joint, ctx.operands, ctx.recurrent = joint, operands, recurrent
+            ctx.sizes, ctx.tape, ctx.weights, ctx.arena, ctx.vector = sizes, tape, back, arena, vector
             ctx.save_for_backward(*tensors)
-        return torch.from_numpy(outputs[:, :, : len(b_y)].copy())
+        return torch.from_numpy(outputs[:, :, : sizes.outputs].copy())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        sizes, tape, joint, operands, recurrent = ctx.sizes, ctx.tape, ctx.joint, ctx.operands, ctx.recurrent
-        w_p, _, w_y, _, _, _, r_0, *_ = (tensor.detach() for tensor in ctx.saved_tensors)
-        num_layers, hidden, reads = len(joint), sizes.hidden, sizes.reads
-        need_x = ctx.needs_input_grad[2]
-        arena = Arena()
-        empty, zeros = arena.empty, arena.zeros
-        _, batch, time, operand = tape.u.shape
-        packed = Weights(
-            layers=joint,
-            bias=zeros(1, 1),
-            interface=zeros(sizes.layout.size, whole_vectors(hidden)),
-            interface_bias=zeros(1),
-            output=zeros(len(w_y), whole_vectors(hidden + reads)),
-            output_bias=zeros(1),
-            outside=ctx.outside,
-        )
-        packed.interface[:, :hidden] = w_p.numpy()
-        packed.output[:, : hidden + reads] = w_y.numpy()
-
-        gradients = Gradients(
-            u=zeros(num_layers, batch, operand),
-            c=zeros(num_layers, batch, tape.c.shape[3]),
-            M=zeros(*tape.M[:, 0].shape),
-            w=zeros(*tape.w[:, 0].shape),
-            z=empty(*tape.z.shape),
-            p=empty(*tape.p.shape),
-            x=np.empty((batch, time, sizes.inputs) if need_x else (0, 0, 0), np.float32),
-            hr=empty(*tape.hr.shape),
-            h=empty(batch, whole_vectors(hidden)),
-            r=empty(batch, reads),
-        )
+        sizes, tape, weights, tensors = ctx.sizes, ctx.tape, ctx.weights, ctx.saved_tensors
+        batch, time, _ = d_outputs.shape
+        need_x, arena = ctx.needs_input_grad[2], Arena()
+        gradients = Gradients(**arena.arrays(gradient_shapes, sizes, batch, time, need_x))
+        found = Weights(**arena.arrays(backward_shapes, sizes))
         d_y = np.ascontiguousarray(d_outputs.numpy())
 
         def backward(first: int, last: int) -> None:
-            slots = tape.w.shape[3]
-            scratch = Arena()
-            M = scratch.empty(BLOCK, EVERY + 1, *tape.M.shape[2:])
-            scale = scratch.empty(BLOCK, EVERY + 1, slots)
-            ring = scratch.zeros(slots + sizes.layout.shifts + LANES)
-            dw_c, spare = scratch.empty(slots), scratch.empty(slots)
-            episode_backward(first, last, d_y, tape, gradients, packed, sizes, need_x, M, scale, ring, dw_c, spare)
+            lent = Arena()
+            scratch = Scratch(**lent.arrays(scratch_shapes, sizes, EVERY + 1))
+            episode_backward(first, last, d_y, tape, gradients, weights, scratch, sizes, need_x)
 
-        share_batch(batch, backward)
+        share(batch, backward)
 
-        def every_step(array: np.ndarray) -> np.ndarray:
-            return array.reshape(batch * time, -1)
+        def sum_up(first: int, last: int) -> None:
+            weight_gradients(first, last, SHARES, d_y, tape, gradients, found, sizes)
 
-        hr = every_step(tape.hr)
-        products = [
-            (every_step(gradients.p), hr, w_p.shape),
-            (every_step(d_y), hr, w_y.shape),
-            *(
-                (every_step(dz), every_step(u), (joint.shape[1], columns))
-                for dz, u, columns in zip(gradients.z, tape.u, operands, strict=True)
-            ),
-        ]
-        sums = [(empty(rows, whole_vectors(columns)), np.empty(rows, np.float32)) for *_, (rows, columns) in products]
-
-        def multiply(first: int, last: int) -> None:
-            for (d_z, u, (rows, _)), (d_weight, d_bias) in zip(products, sums, strict=True):
-                start, stop = (rows if part == PARTS else part * (rows // PARTS) for part in (first, last))
-                weight_gradient(start, stop, d_z, u, d_weight, d_bias)
-
-        share_batch(PARTS, multiply)
-        found = [(dw[:, :columns], db) for (*_, (_, columns)), (dw, db) in zip(products, sums, strict=True)]
-        d_ends = [torch.from_numpy(d) for dw, db in found[:2] for d in (dw.copy(), db)]
-        d_layers = [
-            torch.from_numpy(d)
-            for layer, (dw, db) in enumerate(found[2:])
-            for d in part(sizes.cell, sizes.inputs if layer == 0 else 0, sizes.own, dw, db)
-        ]
-        # Summed by numpy, which starts no threads: torch's would wait for a core that somebody else has.
-        needed = ctx.needs_input_grad[FIRST_STATE:]
-        d_M = gradients.M.sum(0).transpose(0, 2, 1).reshape(-1, sizes.layout.width) if needed[0] else None
-        d_w = gradients.w.sum(0) if needed[1] else None
-        d_u = gradients.u.sum(1)
-        d_states: list[Tensor | None] = []
-        for layer in range(num_layers):
-            if recurrent:
-                d_states.append(torch.from_numpy(d_u[layer, :hidden]))
-            if recurrent == 2:
-                d_states.append(torch.from_numpy(gradients.c[layer].sum(0)))
-        return (
-            None,
-            None,
-            torch.from_numpy(gradients.x) if need_x else None,
-            *d_ends,
-            None if d_M is None else torch.from_numpy(d_M[: sizes.slots]),
-            None if d_w is None else torch.from_numpy(d_w[:, : sizes.slots]),
-            torch.from_numpy(d_u[0, sizes.own : sizes.own + reads]).view_as(r_0),
-            *d_layers,
-            *d_states,
-        )
+        share(SHARES, sum_up)
+        vector = np.empty_like(ctx.vector)
+        unpack(vector, found, gradients, sizes)
+        parts = torch.from_numpy(vector).split([tensor.numel() for tensor in tensors])
+        d_tensors = [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+        return None, None, torch.from_numpy(gradients.x.copy()) if need_x else None, *d_tensors
 
 
 threads: dict[int, ThreadPoolExecutor] = {}
 
 
-def share_batch(batch: int, work: Callable[[int, int], None]) -> None:
+def share(batch: int, work: Callable[[int, int], None]) -> None:
     """Run work(first, last) over the batch, in as many threads as torch uses.
 
     No sum runs over sequences and a tile's shape changes no sum, so the shares change no bit of the result.

@@ -6,11 +6,8 @@ and touches no others', so that threads share a batch by its rows.
 
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ntm.fused.access import measure, read_backward, read_forward, write_backward, write_forward
-from ntm.fused.addressing import content_backward, content_forward, location_backward, location_forward
+from ntm.fused.addressing import OUTSIDE, content_backward, content_forward, location_backward, location_forward
 from ntm.fused.cells import (
     GRU,
     LSTM,
@@ -22,40 +19,14 @@ from ntm.fused.cells import (
     lstm_forward,
 )
 from ntm.fused.compiled import kernel, stage
-from ntm.fused.interface import Layout, squash_backward, squash_forward
+from ntm.fused.interface import squash_backward, squash_forward
+from ntm.fused.parameters import Array, operand_size, start_forward, start_of
 from ntm.fused.products import multiply_add
 from ntm.fused.simd import LANES, address, flush_denormals, load_first, restore_denormals, spread, store_first
 
 EVERY = 8  # steps from one memory on the tape to the next; those between are written again in the backward pass
 BLOCK = 8  # sequences that go through a step together
 CHUNK = 128  # rows of a sum over all steps that stay in cache while it runs over them
-
-Array = NDArray[np.float32]
-
-
-class Sizes(NamedTuple):
-    """All that is not in the shape of an array."""
-
-    cell: int
-    hidden: int
-    own: int  # of a layer's operand, the numbers that are its own previous h: `hidden`, or 0 for a feedforward layer
-    inputs: int
-    reads: int
-    slots: int  # without those that fill up the last vector
-    write_then_read: bool
-    layout: Layout
-
-
-class Weights(NamedTuple):
-    """Parameters with columns filled up to whole vectors, and layers to the size of the widest."""
-
-    layers: Array  # [layers, operand, gates] forward, [layers, gates, operand] backward
-    bias: Array  # [layers, gates]
-    interface: Array  # [hidden, interface] forward, [interface, hidden] backward
-    interface_bias: Array  # [interface]
-    output: Array  # [hidden + reads, output] forward, [output, hidden + reads] backward
-    output_bias: Array  # [output]
-    outside: Array  # [slots]
 
 
 class Tape(NamedTuple):
@@ -64,15 +35,25 @@ class Tape(NamedTuple):
     u: Array  # [layers, batch, time, operand] each layer's operand: own h before, (reads before,) input
     z: Array  # [layers, batch, time, gates] squashed
     c: Array  # [layers, batch, 1 + time, hidden] the LSTM's cells
+    h: Array  # [batch, hidden] what a layer says, of the step at hand
     hr: Array  # [batch, time, hidden + reads] what the machine's output layer sees
     p: Array  # [batch, time, interface] before squashing
     q: Array  # [batch, time, interface] squashed
     M: Array  # [batch, time / EVERY, tiles, width, LANES] as found by every EVERY-th step
     K: Array  # [batch, time, heads, slots] similarity
     w_c: Array  # [batch, time, heads, slots]
-    w_s: Array  # [batch, time, heads, slots] shifted
-    log_w_s: Array  # [batch, time, heads, slots]
     w: Array  # [batch, 1 + time, heads, slots]
+
+
+class Scratch(NamedTuple):
+    """What one thread works on."""
+
+    M: Array  # [BLOCK, 1 (forward) or EVERY + 1, tiles, width, LANES]
+    scale: Array  # [BLOCK, as M, slots] 1 / |M(n)|
+    ring: Array  # [slots + shifts + a vector]
+    outside: Array  # [slots] 0, and beyond the memory's slots OUTSIDE
+    dw_c: Array  # [slots]
+    spare: Array  # [slots]
 
 
 class Gradients(NamedTuple):
@@ -91,11 +72,15 @@ class Gradients(NamedTuple):
 
 
 @kernel
-def episode_forward(first, last, inputs, outputs, tape, weights, sizes, h, M, scale, ring):
+def episode_forward(first, last, inputs, outputs, vector, tape, weights, scratch, sizes):
     """Run sequences `first` to `last`. A tape of full length is kept whole; a short one is a ring written over."""
     denormals = flush_denormals()
-    for start in range(first, last, BLOCK):
-        block_forward(start, min(start + BLOCK, last), inputs, tape, weights, sizes, h, M, scale, ring)
+    scratch.ring[:] = 0
+    scratch.outside[: sizes.slots] = 0
+    scratch.outside[sizes.slots :] = OUTSIDE
+    start = start_of(vector, sizes)
+    for b in range(first, last, BLOCK):
+        block_forward(b, min(b + BLOCK, last), inputs, start, tape, weights, scratch, sizes)
     for b in range(first, last):
         for t in range(inputs.shape[1]):
             outputs[b, t] = weights.output_bias
@@ -115,12 +100,12 @@ def episode_forward(first, last, inputs, outputs, tape, weights, sizes, h, M, sc
 
 
 @stage
-def block_forward(first, last, inputs, tape, weights, sizes, h, M, scale, ring):
+def block_forward(first, last, inputs, start, tape, weights, scratch, sizes):
     steps, states, time = tape.q.shape[1], tape.w.shape[1], inputs.shape[1]
     x = sizes.own + sizes.reads
     for b in range(first, last):
-        M[b - first, 0] = tape.M[b, 0]
-        measure(M, scale, b - first, 0)
+        start_forward(start, tape, scratch.M, b, b - first, sizes)
+        measure(scratch.M, scratch.scale, b - first, 0)
     for t in range(time):
         step, following, prev, now = t % steps, (t + 1) % steps, t % states, (t + 1) % states
         if t + 1 == time:
@@ -128,21 +113,21 @@ def block_forward(first, last, inputs, tape, weights, sizes, h, M, scale, ring):
         for b in range(first, last):
             for i in range(sizes.inputs):
                 tape.u[0, b, step, x + i] = inputs[b, t, i]
-        controller_forward(first, last, t, step, following, prev, now, tape, weights, sizes, h)
+        controller_forward(first, last, t, step, following, prev, now, tape, weights, sizes)
         interface_forward(first, last, t, step, tape, weights, sizes.hidden)
         for b in range(first, last):
             squash_forward(tape.p, tape.q, b, step, sizes.layout)
             if steps == time and t % EVERY == 0:
-                tape.M[b, t // EVERY] = M[b - first, 0]
-            memory_forward(b, b - first, t, step, prev, now, tape, weights.outside, M, scale, ring, sizes)
+                tape.M[b, t // EVERY] = scratch.M[b - first, 0]
+            memory_forward(b, b - first, t, step, prev, now, tape, scratch, sizes)
             if following >= 0:
                 for i in range(sizes.reads):
                     tape.u[0, b, following, sizes.own + i] = tape.hr[b, t, sizes.hidden + i]
 
 
 @stage
-def controller_forward(first, last, t, step, following, prev, now, tape, weights, sizes, h):
-    u, z, size = tape.u, tape.z, sizes.hidden
+def controller_forward(first, last, t, step, following, prev, now, tape, weights, sizes):
+    u, z, h, size = tape.u, tape.z, tape.h, sizes.hidden
     layers = u.shape[0]
     for layer in range(layers):
         for b in range(first, last):
@@ -176,11 +161,6 @@ def controller_forward(first, last, t, step, following, prev, now, tape, weights
 
 
 @stage
-def operand_size(layer, sizes):
-    return sizes.own + (sizes.reads + sizes.inputs if layer == 0 else sizes.hidden)
-
-
-@stage
 def interface_forward(first, last, t, step, tape, weights, size):
     p, hr = tape.p, tape.hr
     for b in range(first, last):
@@ -200,41 +180,47 @@ def interface_forward(first, last, t, step, tape, weights, size):
 
 
 @stage
-def memory_forward(b, lane, t, step, prev, now, tape, outside, M, scale, ring, sizes):
+def memory_forward(b, lane, t, step, prev, now, tape, scratch, sizes):
     """One step of the memory, which is overwritten."""
     layout = sizes.layout
     writes, heads = layout.write_heads, layout.heads
     if sizes.write_then_read:
-        address_forward(b, lane, step, prev, now, 0, writes, tape, outside, M, scale, ring, sizes)
-        write_forward(tape.q, M, scale, tape.w, b, lane, step, now, 0, 0, layout)
-        address_forward(b, lane, step, prev, now, writes, heads, tape, outside, M, scale, ring, sizes)
+        address_forward(b, lane, step, prev, now, 0, writes, tape, scratch, sizes)
+        write_forward(tape.q, scratch.M, scratch.scale, tape.w, b, lane, step, now, 0, 0, layout)
+        address_forward(b, lane, step, prev, now, writes, heads, tape, scratch, sizes)
     else:
-        address_forward(b, lane, step, prev, now, 0, heads, tape, outside, M, scale, ring, sizes)
+        address_forward(b, lane, step, prev, now, 0, heads, tape, scratch, sizes)
     for head in range(writes, heads):
-        read_forward(M, tape.w, tape.hr, b, lane, t, 0, now, head, sizes.hidden + (head - writes) * layout.width)
+        read_forward(
+            scratch.M, tape.w, tape.hr, b, lane, t, 0, now, head, sizes.hidden + (head - writes) * layout.width
+        )
     if not sizes.write_then_read:
-        write_forward(tape.q, M, scale, tape.w, b, lane, step, now, 0, 0, layout)
+        write_forward(tape.q, scratch.M, scratch.scale, tape.w, b, lane, step, now, 0, 0, layout)
 
 
 @stage
-def address_forward(b, lane, step, prev, now, start, stop, tape, outside, M, scale, ring, sizes):
+def address_forward(b, lane, step, prev, now, start, stop, tape, scratch, sizes):
     layout, q, w, w_c = sizes.layout, tape.q, tape.w, tape.w_c
+    M, scale, ring, outside = scratch.M, scratch.scale, scratch.ring, scratch.outside
     for head in range(start, stop):
         if layout.by_location:
             content_forward(q, M, scale, outside, tape.K, w_c, b, lane, step, 0, step, head, layout)
-            location_forward(
-                q, w_c, tape.w_s, tape.log_w_s, w, outside, ring, b, step, prev, now, head, layout, sizes.slots
-            )
+            location_forward(q, w_c, w, outside, ring, b, step, prev, now, head, layout, sizes.slots)
         else:
             content_forward(q, M, scale, outside, tape.K, w, b, lane, step, 0, now, head, layout)
 
 
 @kernel
-def episode_backward(first, last, d_outputs, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch):
+def episode_backward(first, last, d_outputs, tape, gradients, weights, scratch, sizes, need_x):
     """Run sequences `first` to `last` backwards."""
     dhr = gradients.hr
     denormals = flush_denormals()
+    scratch.ring[:] = 0
     for b in range(first, last):
+        gradients.u[:, b] = 0
+        gradients.c[:, b] = 0
+        gradients.M[b] = 0
+        gradients.w[b] = 0
         dhr[b] = 0
         multiply_add(
             address(dhr, (b, 0, 0)),
@@ -250,13 +236,13 @@ def episode_backward(first, last, d_outputs, tape, gradients, weights, sizes, ne
         )
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
-        block_backward(start, stop, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch)
+        block_backward(start, stop, dhr, tape, gradients, weights, scratch, sizes, need_x)
     restore_denormals(denormals)
 
 
 @stage
-def block_backward(first, last, dhr, tape, gradients, weights, sizes, need_x, M, scale, ring, dw_c, scratch):
-    layout, size = sizes.layout, sizes.hidden
+def block_backward(first, last, dhr, tape, gradients, weights, scratch, sizes, need_x):
+    layout, size, M, scale = sizes.layout, sizes.hidden, scratch.M, scratch.scale
     du, dp, dh, dr = gradients.u, gradients.p, gradients.h, gradients.r
     time = dhr.shape[1]
     for t in range(time - 1, -1, -1):
@@ -271,7 +257,7 @@ def block_backward(first, last, dhr, tape, gradients, weights, sizes, need_x, M,
                     write_forward(tape.q, M, scale, tape.w, b, lane, step, step + 1, j, j + 1, layout)
             for i in range(sizes.reads):
                 dr[b, i] = dhr[b, t, size + i] + du[0, b, sizes.own + i]
-            memory_backward(b, lane, t, at, tape, gradients, M, scale, ring, dw_c, scratch, sizes)
+            memory_backward(b, lane, t, at, tape, gradients, scratch, sizes)
             squash_backward(tape.p, tape.q, dp, b, t, layout)
             for n in range(size):
                 dh[b, n] = dhr[b, t, n]
@@ -330,45 +316,65 @@ def controller_backward(first, last, t, layer, tape, gradients, weights, sizes, 
 
 
 @stage
-def memory_backward(b, lane, t, found, tape, gradients, M, scale, ring, dw_c, scratch, sizes):
+def memory_backward(b, lane, t, found, tape, gradients, scratch, sizes):
     """One step of the memory that it found in M[lane, found] and left in the next."""
-    layout, w, dM, dw, dq = sizes.layout, tape.w, gradients.M, gradients.w, gradients.p
+    layout, w, M = sizes.layout, tape.w, scratch.M
+    dM, dw, dq = gradients.M, gradients.w, gradients.p
     writes, heads, width = layout.write_heads, layout.heads, layout.width
     at = found + 1 if sizes.write_then_read else found
     if not sizes.write_then_read:
         write_backward(tape.q, dq, M, dM, w, dw, b, lane, t, t + 1, found, layout)
     for head in range(writes, heads):
         read_backward(M, dM, w, dw, gradients.r, b, lane, at, t + 1, head, (head - writes) * width)
-    address_backward(b, lane, t, at, writes, heads, tape, gradients, M, scale, ring, dw_c, scratch, sizes)
+    address_backward(b, lane, t, at, writes, heads, tape, gradients, scratch, sizes)
     if sizes.write_then_read:
         write_backward(tape.q, dq, M, dM, w, dw, b, lane, t, t + 1, found, layout)
-    address_backward(b, lane, t, found, 0, writes, tape, gradients, M, scale, ring, dw_c, scratch, sizes)
+    address_backward(b, lane, t, found, 0, writes, tape, gradients, scratch, sizes)
 
 
 @stage
-def address_backward(b, lane, t, at, start, stop, tape, gradients, M, scale, ring, dw_c, scratch, sizes):
+def address_backward(b, lane, t, at, start, stop, tape, gradients, scratch, sizes):
     layout, q, dq, dM, w, dw = sizes.layout, tape.q, gradients.p, gradients.M, tape.w, gradients.w
     K, w_c = tape.K, tape.w_c
+    M, scale, ring, dw_c, spare = scratch.M, scratch.scale, scratch.ring, scratch.dw_c, scratch.spare
     for head in range(start, stop):
         if layout.by_location:
-            location_backward(
-                q, dq, w_c, tape.w_s, tape.log_w_s, w, dw, dw_c, ring, b, t, t, t + 1, head, layout, sizes.slots
-            )
-            content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, lane, t, at, t, head, layout)
+            location_backward(q, dq, w_c, w, dw, dw_c, ring, b, t, t, t + 1, head, layout, sizes.slots)
+            content_backward(q, dq, M, dM, scale, K, w_c, dw_c, spare, b, lane, t, at, t, head, layout)
         else:
             for n in range(dw.shape[2]):
                 dw_c[n] = dw[b, head, n]
                 dw[b, head, n] = 0
-            content_backward(q, dq, M, dM, scale, K, w, dw_c, scratch, b, lane, t, at, t + 1, head, layout)
+            content_backward(q, dq, M, dM, scale, K, w, dw_c, spare, b, lane, t, at, t + 1, head, layout)
 
 
 @kernel
-def weight_gradient(first, last, dz, u, d_weight, d_bias):
-    """Rows `first` to `last` of the gradients of a layer z = W u + b, summed over all steps of all sequences in order.
-
-    dW(g) = sum dz(g) u,  db(g) = sum dz(g)
-    """
+def weight_gradients(first, last, shares, d_outputs, tape, gradients, found, sizes):
+    """Shares `first` to `last` of the rows of all weights' gradients; each is summed over all steps in order."""
     denormals = flush_denormals()
+    hr, d_output, d_interface = every_step(tape.hr), every_step(d_outputs), every_step(gradients.p)
+    hidden, said = sizes.hidden, sizes.layout.size
+    weight_gradient(first, last, shares, d_interface, hr, found.interface, found.interface_bias, said, hidden)
+    weight_gradient(
+        first, last, shares, d_output, hr, found.output, found.output_bias, sizes.outputs, hidden + sizes.reads
+    )
+    for layer in range(sizes.layers):
+        dz, u, rows = every_step(gradients.z[layer]), every_step(tape.u[layer]), found.layers.shape[1]
+        weight_gradient(
+            first, last, shares, dz, u, found.layers[layer], found.bias[layer], rows, operand_size(layer, sizes)
+        )
+    restore_denormals(denormals)
+
+
+@stage
+def every_step(array):
+    return array.reshape(array.shape[0] * array.shape[1], array.shape[2])
+
+
+@stage
+def weight_gradient(first, last, shares, dz, u, d_weight, d_bias, rows, columns):
+    """Of a layer z = W u + b: dW(g) = sum dz(g) u,  db(g) = sum dz(g)"""
+    first, last = first * rows // shares, last * rows // shares
     d_weight[first:last] = 0
     for start in range(0, dz.shape[0], CHUNK):
         multiply_add(
@@ -381,11 +387,10 @@ def weight_gradient(first, last, dz, u, d_weight, d_bias):
             u.shape[1],
             last - first,
             min(CHUNK, dz.shape[0] - start),
-            d_weight.shape[1],
+            columns,
         )
     for g in range(first, last, LANES):
         d = spread(0.0)
         for row in range(dz.shape[0]):
             d = d + load_first(dz, (row, g), last - g)
         store_first(d_bias, (g,), d, last - g)
-    restore_denormals(denormals)
