@@ -35,7 +35,7 @@ def evaluate(overrides: DictConfig) -> None:
     Raises:
         ConfigError: there is no such checkpoint, or an override names no setting of it or breaks its rule.
     """
-    from ntm.learner import read_checkpoint
+    from ntm.checkpoints import read_checkpoint
 
     path = overrides.pop("checkpoint", None)
     if path is None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,15 +13,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from conf.check import ConfigError, check_settings, cli, explained, instantiate, is_pruned
-from hydra_plugins.ntm_lab.job import keep_rows, own_checkpoint, run_job
+from conf.resume import changes, holding, is_own
+from hydra_plugins.ntm_lab.job import run_job
 
 if TYPE_CHECKING:
     from lightning import Trainer
-    from lightning.pytorch.loggers import CSVLogger
 
+    from callbacks.rows import Rows
     from ntm.learner import Learner
     from tasks.base import Task
 
+log = logging.getLogger(__name__)
 
 # torch, lightning and wandb are imported inside functions: completing a word with TAB runs this file.
 
@@ -39,10 +42,10 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     memory = instantiate(cfg, "memory")
     controller = instantiate(cfg, "controller")
 
-    from lightning.pytorch.loggers import CSVLogger
-
     from callbacks.lean import lean
+    from callbacks.rows import Rows
     from ntm import Machine
+    from ntm.checkpoints import Checkpoints
     from ntm.learner import Learner
     from tasks.base import key
 
@@ -70,9 +73,14 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     )
     loggers = [instantiate(cfg, f"logger.{name}") for name in cfg.logger]
     callbacks = [instantiate(cfg, f"callbacks.{name}") for name in cfg.callbacks]
-    # Every row at once, so that whoever looks at a run sees all that it has measured.
-    metrics = CSVLogger(cfg.output_dir, name="", version="", flush_logs_every_n_steps=1)
-    trainer = instantiate(cfg, "trainer", logger=[metrics, *loggers], callbacks=callbacks)
+    trainer = instantiate(
+        cfg,
+        "trainer",
+        logger=[Rows(folder=cfg.output_dir), *loggers],
+        callbacks=callbacks,
+        plugins=[Checkpoints()],
+        default_root_dir=cfg.output_dir,  # where Lightning looks for checkpoints of its own accord
+    )
     lean(trainer)
     # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
     trainer.precision_plugin.convert_module(learner)
@@ -88,12 +96,15 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def run(cfg: DictConfig) -> float:
-    """Fit, then measure the best checkpoint; its cost on held-out sequences."""
+    """Fit, then measure the best checkpoint; its cost on held-out sequences.
+
+    Raises:
+        SystemExit: with 130 after Ctrl-C and with 143 after SIGTERM, once a checkpoint is written.
+    """
     import lightning as L
     import rich
     import torch
     import wandb
-    from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.utilities.exceptions import SIGTERMException
     from rich.syntax import Syntax
 
@@ -102,28 +113,56 @@ def run(cfg: DictConfig) -> float:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     task, learner, trainer = build(cfg)
-    if cfg.checkpoint == own_checkpoint(cfg):  # the rest of a job
-        keep_rows(cfg, cast("CSVLogger", trainer.loggers[0]))
-    if trainer.is_global_zero:
-        resolved = Path(cfg.output_dir, ".hydra", "resolved.yaml")
-        resolved.parent.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(cfg, resolved, resolve=True)
+    Path(cfg.output_dir).mkdir(parents=True, exist_ok=True)
     try:
-        trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
-        ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
-        best = next(((c.best_model_score, c.best_model_path) for c in ours if c.best_model_score is not None), None)
-        if best is None and "val/bits" not in trainer.callback_metrics:  # resumed for less than an interval
-            trainer.validate(learner, datamodule=task, verbose=False)
-        cost, path = best or (trainer.callback_metrics["val/bits"], None)
-        learner.cost = float(cost)
-        trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
+        with holding(Path(cfg.output_dir)) if trainer.is_global_zero else nullcontext():
+            begin(cfg, trainer)
+            learn(cfg, task, learner, trainer)
     except BaseException as error:
         wandb.finish(exit_code=0 if is_pruned(error) else 1)
-        if isinstance(error, SIGTERMException):
-            raise SystemExit(143) from error  # Lightning would say that all went well
+        if not is_pruned(error):
+            log.info(f"go on with: python train.py resume={cfg.output_dir}")
+        if isinstance(error, KeyboardInterrupt | SIGTERMException):
+            raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 143) from error
         raise
     wandb.finish()  # or the next job of a sweep would go on in this run
+    assert learner.cost is not None
     return learner.cost
+
+
+def begin(cfg: DictConfig, trainer: "Trainer") -> None:
+    """Leave in the run's folder what it takes to repeat the run; keep what it had measured before a resumption."""
+    from callbacks.results import packages
+    from ntm.checkpoints import read_checkpoint
+
+    if cfg.checkpoint is not None:
+        checkpoint = read_checkpoint(cfg.checkpoint)
+        for change in changes(cfg, checkpoint["config"]):
+            log.info(f"resumed with {change}")
+        if is_own(cfg):
+            cast("Rows", trainer.loggers[0]).keep(checkpoint["global_step"])
+    if trainer.is_global_zero:
+        folder = Path(cfg.output_dir, ".hydra")
+        folder.mkdir(exist_ok=True)
+        OmegaConf.save(cfg, folder / "resolved.yaml", resolve=True)
+        (folder / "requirements.txt").write_text(packages())
+
+
+def learn(cfg: DictConfig, task: "Task", learner: "Learner", trainer: "Trainer") -> None:
+    """Fit, then measure the best checkpoint."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from callbacks.last import leaving_between_steps
+
+    with leaving_between_steps():
+        trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
+    ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+    best = next(((c.best_model_score, c.best_model_path) for c in ours if c.best_model_score is not None), None)
+    if best is None and "val/bits" not in trainer.callback_metrics:  # resumed for less than an interval
+        trainer.validate(learner, datamodule=task, verbose=False)
+    cost, path = best or (trainer.callback_metrics["val/bits"], None)
+    learner.cost = float(cost)
+    trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
 
 
 def check(cfg: DictConfig) -> "Trainer":
@@ -147,13 +186,14 @@ def check(cfg: DictConfig) -> "Trainer":
             inputs = trainer.precision_plugin.convert_input(torch.empty(1, 1, task.input_size, device=device))
             learner.machine.to_empty(device=device).fuses(inputs)
     if cfg.checkpoint is not None:
-        from ntm.learner import read_checkpoint
+        from ntm.checkpoints import read_checkpoint
 
         with explained("checkpoint", cfg):
             checkpoint = read_checkpoint(cfg.checkpoint)
             learner.check_fits(checkpoint, cfg.checkpoint)
-        # A job that was killed after its last step goes on to be measured.
-        if checkpoint["global_step"] >= cfg.trainer.max_steps and cfg.checkpoint != own_checkpoint(cfg):
+        changes(cfg, checkpoint["config"])
+        # A run that was killed after its last step goes on to be measured.
+        if checkpoint["global_step"] >= cfg.trainer.max_steps + is_own(cfg):
             raise ConfigError(
                 f"checkpoint={cfg.checkpoint} is of step {checkpoint['global_step']}, but trainer.max_steps="
                 f"{cfg.trainer.max_steps}. Raise trainer.max_steps to go on."

@@ -3,7 +3,7 @@
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 
 
 class Describe(L.Callback):
@@ -11,7 +11,6 @@ class Describe(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         for logger in trainer.loggers:
-            if not isinstance(logger, CSVLogger):  # .hydra/config.yaml lies beside its file
-                logger.log_hyperparams(pl_module.config)
+            logger.log_hyperparams(pl_module.config)
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
                 logger.experiment.define_metric("*", step_metric="sequences")

@@ -1,15 +1,69 @@
-"""Where to resume from."""
+"""Where to resume from, and how to leave."""
 
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+log = logging.getLogger(__name__)
 
 
 class Last(ModelCheckpoint):
-    """Lightning's checkpoint, also of the last step of a run that ends between two of them."""
+    """Lightning's checkpoint after every validation, at the end of training, and where SIGTERM asks a run to end.
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        super().on_train_end(trainer, pl_module)
+    Each is of a moment between two steps, when all that was measured before has been written, so a run that goes on
+    from it leaves no row out and repeats none. A run that is killed or fails within a step goes on from the one before.
+    """
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        self.save(
+            trainer
+        )  # of the last step; after it, weight averaging leaves its average in the place of the weights
+
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
+        if isinstance(exception, SIGTERMException):  # which Lightning raises between two steps of training alone
+            self.save(trainer)
+
+    def save(self, trainer: L.Trainer) -> None:
         if self._last_global_step_saved != trainer.global_step:
             self._save_checkpoint(trainer, self.format_checkpoint_name({}))
+
+
+@contextmanager
+def leaving_between_steps() -> Iterator[None]:
+    """Have Ctrl-C wait for the end of the step, as SIGTERM does; a second one does not wait.
+
+    Raises:
+        KeyboardInterrupt: it was Ctrl-C that ended the run, which Lightning would make an exit.
+    """
+    pressed, before = False, signal.getsignal(signal.SIGINT)
+
+    def end(*_: Any) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+        log.info("ending after this step; Ctrl-C again ends at once")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        if os.name == "posix" and before is signal.default_int_handler:  # so we are in the main thread, and nobody's
+            signal.signal(signal.SIGINT, end)
+        yield
+    except SIGTERMException as error:
+        if pressed:
+            raise KeyboardInterrupt from error
+        raise
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if signal.getsignal(signal.SIGINT) is end:
+            signal.signal(signal.SIGINT, before)

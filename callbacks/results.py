@@ -1,11 +1,12 @@
 """The table at the end, and results.json."""
 
+import hashlib
 import json
 import shlex
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class Results(L.Callback):
             self.training["seconds_to_first_step"] = time.time() - began
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self.training["seconds_to_first_step"] is None:
+            return  # there was no step
         seconds, sequences = time.time() - began, pl_module.sequences
         seen, spent = sequences - self.first_sequence, seconds - self.training["seconds_to_first_step"]
         seconds += self.seconds_before
@@ -90,6 +93,7 @@ class Results(L.Callback):
             "cost": pl_module.cost,
             "seconds_to_solution": self.training["seconds"] if solved else None,
             "test": test,
+            "weights": weights_hash(pl_module),
             "versions": versions(),
             "commit": commit(),
             "command": shlex.join(sys.argv),
@@ -127,10 +131,25 @@ def table(results: dict[str, Any], sequences: int) -> Table:
     return shown
 
 
+def weights_hash(module: torch.nn.Module) -> str:
+    """Of every number that a machine consists of, to the last bit."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def versions() -> dict[str, str]:
     """Of Python and of the packages that numbers depend on."""
     packages = ("torch", "lightning", "hydra-core", "numpy", "numba")
     return {"python": sys.version.split()[0]} | {package: version(package) for package in packages}
+
+
+def packages() -> str:
+    """Every installed package as a requirement, which rebuilds this environment: pip install -r FILE."""
+    found = {f"{package.name}=={package.version}" for package in distributions() if package.name != "ntm-lab"}
+    return "".join(f"{line}\n" for line in [f"# Python {sys.version.split()[0]}", *sorted(found, key=str.lower)])
 
 
 def commit() -> str | None:

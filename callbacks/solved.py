@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 log = logging.getLogger(__name__)
 
-KEPT = ("in_a_row", "first_in_a_row", "settling_since", "rates")  # in a checkpoint
+KEPT = ("in_a_row", "first_in_a_row", "settling_since", "rates", "done")  # in a checkpoint
 
 
 class Solved(L.Callback):
@@ -46,6 +46,10 @@ class Solved(L.Callback):
         self.first_in_a_row = 0
         self.settling_since: int | None = None  # the step
         self.rates: list[float] = []  # of the optimiser's groups then
+        self.done = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        trainer.should_stop = self.done  # resumed where only the tests were left
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
@@ -61,7 +65,7 @@ class Solved(L.Callback):
             self.rates = [group["lr"] for group in optimizer.param_groups]
         if self.settling_since is not None and trainer.global_step >= self.settling_since + self.cooldown:
             if waited or self.in_a_row:
-                trainer.should_stop = True
+                self.done = trainer.should_stop = True
             else:
                 log.info(f"not solved any more after {pl_module.sequences:,} sequences: back to the full rate")
                 self.settling_since = None
@@ -88,8 +92,8 @@ class Solved(L.Callback):
         return {name: getattr(self, name) for name in KEPT}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name in KEPT:
-            setattr(self, name, state_dict[name])
+        for name, value in state_dict.items():
+            setattr(self, name, value)
 
 
 def set_rates(optimizer: Optimizer, rates: list[float]) -> None:

@@ -1,17 +1,21 @@
 """A user's mistake is one clear line and exit code 2, before anything is allocated or written."""
 
+import errno
 import fnmatch
 import logging
 import math
 import os
 import re
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, NoReturn
+from unittest.mock import patch
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -54,6 +58,7 @@ class ConfigError(ValueError):
     """A mistake in what the user chose, told in one line: the key, the value, the rule and the remedy."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of a disk: nobody's mistake, and no bug
 MISTAKES = (ConfigError, HydraException, OmegaConfBaseException)  # a user's; anything else is ours
 
 
@@ -178,6 +183,8 @@ class Check(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # so that hydra.run.dir can name the chosen task
+        from conf.resume import holding
+
         with exit_on_mistake():
             folder = Path(config.hydra.run.dir).resolve()
             file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
@@ -186,12 +193,20 @@ class Check(Callback):
                     f"hydra.run.dir={config.hydra.run.dir} cannot be made: {file} is a file. Choose another."
                 )
             left = any((folder / name).exists() for name in (".hydra", "checkpoints", "results.json"))
+            resumed = config.resume is not None and Path(config.resume).resolve() == folder
+            if config.resume is not None and not resumed:
+                raise ConfigError(f"resume={config.resume} is for the command line: it stands for a whole command.")
             # Lightning starts the other processes of a run by the same command, in the same folder.
-            if left and os.environ.get("LOCAL_RANK", "0") == "0":
+            first = os.environ.get("LOCAL_RANK", "0") == "0"
+            if first and resumed:
+                with holding(folder):
+                    pass
+            elif first and left:
                 raise ConfigError(
                     f"hydra.run.dir={config.hydra.run.dir} already holds a run. Choose another folder, or leave "
                     "hydra.run.dir out."
                 )
+            check_writable(folder)
             from train import check
 
             cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -212,6 +227,18 @@ class Check(Callback):
             Path(config.hydra.runtime.output_dir, OUTCOME).write_text(outcome(error) + "\n")
 
 
+def check_writable(folder: Path) -> None:
+    """Whether a run could write into a folder that may not be there yet; leaves nothing there."""
+    above = next(path for path in (folder, *folder.parents) if path.is_dir())
+    try:
+        with TemporaryFile(dir=above) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise ConfigError(
+            f"hydra.run.dir={folder} cannot be written: {above}: {error.strerror}. Choose another folder."
+        ) from None
+
+
 def outcome(error: Exception) -> str:
     """Why a job of a sweep has no results, in one line."""
     if is_pruned(error):
@@ -226,12 +253,17 @@ def is_pruned(error: BaseException) -> bool:
 
 @contextmanager
 def exit_on_mistake() -> Iterator[None]:
-    """Print a user's mistake as one line, and exit with code 2."""
+    """Print a user's mistake as one line, and exit with code 2; with 1 where a run had to end."""
     try:
         yield
     except MISTAKES as error:
         print(f"error: {line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except (FloatingPointError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in FULL:
+            raise
+        print(f"error: {line(error)}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def line(error: Exception) -> str:
@@ -260,9 +292,17 @@ def line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def refuse(parser: ArgumentParser, message: str) -> NoReturn:
+    """What argparse says of a word that Hydra does not know, which would be its usage and more."""
+    raise ConfigError(f"{message}. Write key=value, without dashes; `python train.py --help` lists the keys.")
+
+
 def cli(main: Callable[[], Any]) -> None:
     """Run a Hydra program; a mistake of the user's is one line."""
-    with exit_on_mistake():
+    from conf.resume import expand
+
+    with exit_on_mistake(), patch.object(ArgumentParser, "error", refuse):
+        sys.argv[1:] = expand(sys.argv[1:])
         try:
             main()
         except ValueError as error:

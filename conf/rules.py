@@ -22,6 +22,8 @@ RULES: dict[str, Any] = {
     "compile": bool,
     "threads": PositiveInt | None,
     "checkpoint": str | None,
+    "resume": str | None,
+    "allow": list[str],
     "trainer.precision": Literal["32-true", "64-true", 32, 64],
     "trainer.max_steps": PositiveInt,
     "trainer.val_check_interval": PositiveInt,

@@ -1,23 +1,20 @@
 """The LightningModule: what a step is, what is measured, which optimiser turns the screws."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-from zipfile import ZipFile, is_zipfile
 
 import lightning as L
-import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ntm.batch import Batch
+from ntm.finite import culprit
 from ntm.losses.base import Loss
 from ntm.machine import Machine
 from ntm.metrics import Metric
-
-REMEDY = "Give a run's checkpoints/last.ckpt to go on with it, its checkpoints/best.ckpt to measure it."
 
 
 class Learner(L.LightningModule):
@@ -54,6 +51,7 @@ class Learner(L.LightningModule):
         self.unstepped = 0  # sequences whose gradients no step has taken yet
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.batch = batch  # to look at, should the step fail
         logits = self.machine(batch.inputs)
         loss = self.loss(logits, batch.targets, batch.mask)
         self.unstepped += len(batch.inputs) * self.trainer.world_size
@@ -63,6 +61,22 @@ class Learner(L.LightningModule):
             self.measure("train", batch, logits.detach())
             self.log_sequences()
         return loss
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Differentiate; end the run where the loss or the gradient is not finite, before any weight has taken it.
+
+        Raises:
+            FloatingPointError: it is not; says at which step, which tensor was the first, and what is left.
+        """
+        super().backward(loss, *args, **kwargs)
+        norm = get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
+        if not (loss.detach() + norm).isfinite():
+            saved = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+            newest = next((c.best_model_path for c in saved if c.monitor is None and c.best_model_path), "none yet")
+            raise FloatingPointError(
+                f"{culprit(self.machine, self.batch, loss)} is not finite in step {self.global_step + 1}; no weight "
+                f"has taken it. The last good checkpoint: {newest}. Lower optimizer.lr or trainer.gradient_clip_val."
+            )
 
     def optimizer_step(self, *step: Any, **kwargs: Any) -> None:
         """Count sequences with the step that they make, so that every checkpoint, a crash's too, agrees with itself."""
@@ -109,6 +123,16 @@ class Learner(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.sequences = checkpoint["sequences"]
+        rate = getattr(self.optimizer, "keywords", {}).get("lr")
+        for optimizer, scheduler in zip(
+            checkpoint.get("optimizer_states", ()), checkpoint.get("lr_schedulers", ()), strict=True
+        ):
+            for group in optimizer["param_groups"]:
+                if rate not in (None, group["initial_lr"]):  # the run was told to go on with another
+                    group["lr"] *= rate / group["initial_lr"]
+                    group["initial_lr"] = rate
+            scheduler["base_lrs"] = [group["initial_lr"] for group in optimizer["param_groups"]]
+            scheduler["_last_lr"] = [group["lr"] for group in optimizer["param_groups"]]
 
     def check_fits(self, checkpoint: dict[str, Any], path: str) -> None:
         """Raise a ValueError unless the weights of a checkpoint are of this machine's names and sizes."""
@@ -120,22 +144,3 @@ class Learner(L.LightningModule):
                     f"checkpoint={path} holds another machine: its {name} is {theirs.get(name)}, this one's is "
                     f"{ours.get(name)}. Choose the controller, memory and task that it was trained with."
                 )
-
-
-def read_checkpoint(path: str) -> dict[str, Any]:
-    """The weights and the configuration in a checkpoint; no code in it is ever run.
-
-    Raises:
-        ValueError: there is no such file, or it is not a checkpoint of a Learner.
-    """
-    if not Path(path).is_file():
-        raise ValueError(f"checkpoint={path} is not a file. {REMEDY}")
-    try:
-        # torch takes no notice of a bit that has flipped, the checksums of the archive do.
-        sound = is_zipfile(path) and ZipFile(path).testzip() is None
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True) if sound else {}
-    except (RuntimeError, UnpicklingError, EOFError) as error:
-        raise ValueError(f"checkpoint={path} cannot be read: it is damaged, or not plain data.") from error
-    if not {"state_dict", "config", "sequences"} <= checkpoint.keys():
-        raise ValueError(f"checkpoint={path} is damaged, or not a checkpoint of this project. {REMEDY}")
-    return checkpoint

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,12 +111,21 @@ def test_a_checkpoint_is_all_that_evaluation_needs(trained, tmp_path):
     assert '"val":[[40.0,' in page  # from the run that the checkpoint is of
 
 
-def test_a_run_goes_on_from_its_checkpoint(trained, tmp_path):
+def test_a_run_goes_on_from_its_checkpoint_in_a_folder_of_its_own(trained, tmp_path):
     folder, _ = trained
     checkpoint = f"checkpoint={folder / 'checkpoints/last.ckpt'}"
-    chosen = ("logger=csv", "callbacks=none", "trainer.max_steps=30", "hydra.run.dir=run")
+    chosen = ("logger=csv", "callbacks=[best,last,spikes,solved,results]", "trainer.max_steps=30", "hydra.run.dir=run")
     run("train.py", *SHORT, checkpoint, *chosen, folder=tmp_path)
     assert results(tmp_path / "run")["sequences"] == 120
+
+
+def test_a_run_is_resumed_by_its_folder_alone(trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "run")
+    run("train.py", "resume=run", "trainer.max_steps=30", folder=tmp_path)
+    assert results(tmp_path / "run")["sequences"] == 120
+    assert results(tmp_path / "run")["cost"] <= results(trained[0])["cost"]  # its best is of the whole run
+    assert "resumed with trainer.max_steps=30 (it was 20)" in (tmp_path / "run" / "train.log").read_text()
+    assert list(tmp_path.iterdir()) == [tmp_path / "run"]
 
 
 def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(tmp_path):

@@ -146,7 +146,7 @@ MISTAKES = [
     # watchers
     ("callbacks.progress.refresh_rate=-1", "callbacks.progress.refresh_rate=-1"),
     ("callbacks.progress.refresh_rate=often", "callbacks.progress.refresh_rate=often"),
-    ("callbacks.last.every_n_train_steps=-1", "callbacks.last.every_n_train_steps=-1"),
+    ("+callbacks.last.every_n_train_steps=-1", "callbacks.last.every_n_train_steps=-1"),
     ("callbacks.best.monitor=val/bitz", "callbacks.best.monitor=val/bitz"),
     ("+callbacks.best.mode=upwards", "callbacks.best.mode=upwards"),
     ("+callbacks.best.save_top_k=-2", "callbacks.best: ", "save_top_k=-2"),
@@ -164,7 +164,7 @@ MISTAKES = [
     ("loss._target_=hydra.utils.get_method", "may not be built"),
     ("loss._target_=ntm.losses.huber.Hubris", "loss", "ntm.losses.huber.Hubris"),
     ("loss._target_=lightning.pytorch.cli.LightningCLI", "may not be built"),
-    ("loss._target_=ntm.learner.read_checkpoint +loss.path=x", "loss._target_=ntm.learner.read_checkpoint"),
+    ("loss._target_=ntm.checkpoints.read_checkpoint +loss.path=x", "loss._target_=ntm.checkpoints.read_checkpoint"),
     ("loss._target_=tasks.copy.Copy", "loss._target_=tasks.copy.Copy"),
 ]
 

@@ -10,10 +10,11 @@ from fakes import TINY, compose, options
 from torch import Tensor
 
 import train
+from conf.resume import newest_checkpoint
 
 # A learning rate that changes at every step, an optimiser with memory, random states: all that could be lost.
 NOISY = ("memory.initial_memory=random", "controller.initial_state=random", "scheduler=cosine", "scheduler.T_max=6")
-EVERY = ("trainer.val_check_interval=3", "callbacks.last.every_n_train_steps=3")
+EVERY = ("trainer.val_check_interval=3",)
 
 
 class Crash(L.Callback):
@@ -59,17 +60,17 @@ def test_a_resumed_run_matches_an_uninterrupted_one(task, mixed, tmp_path):
     straight = fit(tmp_path / "straight", 6, *chosen)
     fit(tmp_path / "first", 3, *chosen)
     torch.manual_seed(1234)  # another process has other random numbers
-    resumed = fit(tmp_path / "second", 6, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
+    resumed = fit(tmp_path / "second", 6, *chosen, resume=newest_checkpoint(tmp_path / "first"))
     assert_same(straight, resumed)
 
 
 @pytest.mark.parametrize("optimizer", options("optimizer"))
 @pytest.mark.parametrize("crash", [1, 2, 3, 4, 5])
-def test_a_run_that_crashed_at_any_step_can_be_resumed_and_matches_too(optimizer, crash, tmp_path):
-    chosen = (f"optimizer={optimizer}", "trainer.val_check_interval=2", "callbacks.last.every_n_train_steps=2")
+def test_a_run_that_crashed_at_any_step_goes_on_from_the_checkpoint_before_and_matches_too(optimizer, crash, tmp_path):
+    chosen = (f"optimizer={optimizer}", "trainer.val_check_interval=2")
     straight = fit(tmp_path / "straight", 6, *chosen)
     fit(tmp_path / "first", 6, *chosen, crash=crash)
-    resumed = fit(tmp_path / "second", 6, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
+    resumed = fit(tmp_path / "second", 6, *chosen, resume=newest_checkpoint(tmp_path / "first"))
     assert_same(straight, resumed)
 
 
@@ -77,7 +78,7 @@ def test_a_run_that_crashed_at_any_step_can_be_resumed_and_matches_too(optimizer
 def test_a_run_that_crashed_in_the_middle_of_a_step_matches_too(hook, tmp_path):
     straight = fit(tmp_path / "straight", 6)
     fit(tmp_path / "first", 6, crash=4, hook=hook)
-    resumed = fit(tmp_path / "second", 6, resume=tmp_path / "first/checkpoints/last.ckpt")
+    resumed = fit(tmp_path / "second", 6, resume=newest_checkpoint(tmp_path / "first"))
     assert_same(straight, resumed)
 
 
@@ -85,16 +86,17 @@ def test_a_run_in_double_precision_loses_no_digit_when_resumed(tmp_path):
     chosen = ("engine=auto", "trainer.precision=64-true")
     straight = fit(tmp_path / "straight", 6, *chosen)
     fit(tmp_path / "first", 3, *chosen)
-    resumed = fit(tmp_path / "second", 6, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
+    resumed = fit(tmp_path / "second", 6, *chosen, resume=newest_checkpoint(tmp_path / "first"))
     assert straight["machine.output.weight"].dtype == torch.float64
     assert_same(straight, resumed)
 
 
 def test_a_run_interrupted_twice_matches_too(tmp_path):
-    straight = fit(tmp_path / "straight", 6)
-    fit(tmp_path / "first", 6, crash=2)
-    fit(tmp_path / "second", 6, crash=5, resume=tmp_path / "first/checkpoints/last.ckpt")
-    resumed = fit(tmp_path / "third", 6, resume=tmp_path / "second/checkpoints/last.ckpt")
+    often = "trainer.val_check_interval=2"
+    straight = fit(tmp_path / "straight", 6, often)
+    fit(tmp_path / "first", 6, often, crash=3)
+    fit(tmp_path / "second", 6, often, crash=5, resume=newest_checkpoint(tmp_path / "first"))
+    resumed = fit(tmp_path / "third", 6, often, resume=newest_checkpoint(tmp_path / "second"))
     assert_same(straight, resumed)
 
 
@@ -102,7 +104,7 @@ def test_accumulated_gradients_survive_an_interruption(tmp_path):
     chosen = ("+trainer.accumulate_grad_batches=2", "trainer.val_check_interval=2")
     straight = fit(tmp_path / "straight", 4, *chosen)
     fit(tmp_path / "first", 4, *chosen, crash=3)
-    resumed = fit(tmp_path / "second", 4, *chosen, resume=tmp_path / "first/checkpoints/last.ckpt")
+    resumed = fit(tmp_path / "second", 4, *chosen, resume=newest_checkpoint(tmp_path / "first"))
     assert_same(straight, resumed)
 
 
@@ -125,8 +127,18 @@ def test_measuring_more_often_changes_no_weight(tmp_path):
 def test_a_run_that_ends_between_two_measurements_can_be_resumed_too(tmp_path):
     straight = fit(tmp_path / "straight", 6)
     fit(tmp_path / "first", 4)  # measured after 3
-    resumed = fit(tmp_path / "second", 6, resume=tmp_path / "first/checkpoints/last.ckpt")
+    resumed = fit(tmp_path / "second", 6, resume=newest_checkpoint(tmp_path / "first"))
     assert_same(straight, resumed)
+
+
+@pytest.mark.parametrize("end", [3, 4])  # at a measurement, and between two
+def test_a_moving_average_of_the_weights_goes_on_where_it_was(end, tmp_path):
+    chosen = ("callbacks=[none,average]", "callbacks.average.decay=0.5")
+    straight = fit(tmp_path / "straight", 6, *chosen)
+    fit(tmp_path / "first", end, *chosen)
+    resumed = fit(tmp_path / "second", 6, *chosen, resume=newest_checkpoint(tmp_path / "first"))
+    assert_same(straight, resumed)
+    assert not torch.equal(straight["machine.output.weight"], fit(tmp_path / "plain", 6)["machine.output.weight"])
 
 
 def test_a_run_shorter_than_the_interval_is_measured_at_its_end(tmp_path):

@@ -1,6 +1,5 @@
 """A job of a sweep is a run like any other, which can be started again and goes on from its own checkpoint."""
 
-import csv
 import logging
 import os
 import sys
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from conf.check import ConfigError, explained
+from conf.check import ConfigError
+from conf.resume import newest_checkpoint
 
 if TYPE_CHECKING:
     from lightning import Trainer
-    from lightning.pytorch.loggers import CSVLogger
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +43,6 @@ def run_job(
         return run(cfg)
 
 
-def own_checkpoint(cfg: DictConfig) -> str:
-    """Where a run goes on that was interrupted in this folder."""
-    return str(Path(cfg.output_dir, "checkpoints", "last.ckpt"))
-
-
 @contextmanager
 def as_a_run(cfg: DictConfig) -> Iterator[None]:
     """Give a job what a run has: its own command and folder, and its last checkpoint where it was interrupted.
@@ -59,8 +53,8 @@ def as_a_run(cfg: DictConfig) -> Iterator[None]:
     from torch import distributed
 
     argv, environ, chosen = sys.argv, dict(os.environ), cast(DictConfig, HydraConfig.get())
-    if Path(own_checkpoint(cfg)).exists():
-        cfg.checkpoint = own_checkpoint(cfg)
+    if newest := newest_checkpoint(Path(cfg.output_dir)):
+        cfg.checkpoint = str(newest)
     checkpoint = [f"checkpoint='{cfg.checkpoint}'"] if cfg.checkpoint else []
     train = str(Path(__file__).parents[2] / "train.py")  # a launcher's worker is another program
     sys.argv = [argv[0] if Path(argv[0]).name == "train.py" else train, *chosen.overrides.task, *checkpoint]
@@ -90,22 +84,3 @@ def name_in_wandb(cfg: DictConfig, chosen: DictConfig) -> None:
         }
         with open_dict(wandb):  # what was said on the command line counts before ours
             wandb.update({name: value for name, value in ours.items() if name not in wandb})
-
-
-def keep_rows(cfg: DictConfig, metrics: "CSVLogger") -> None:
-    """Put back what this run measured up to its checkpoint into metrics.csv, which Lightning would begin anew.
-
-    Raises:
-        ConfigError: the checkpoint cannot be read.
-    """
-    from ntm.learner import read_checkpoint
-
-    with explained("checkpoint", cfg):
-        until = read_checkpoint(cfg.checkpoint)["sequences"]
-    path = Path(cfg.output_dir, "metrics.csv")
-    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-    for row in rows:
-        if float(row["sequences"]) <= until:
-            step = int(row.pop("step"))
-            metrics.experiment.log_metrics({name: value for name, value in row.items() if value}, step)
-    metrics.save()

@@ -1,0 +1,162 @@
+"""`resume=FOLDER`: a run's own command once more, in its folder and from its newest good checkpoint."""
+
+import fnmatch
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from conf.check import ConfigError, entries
+
+log = logging.getLogger(__name__)
+
+# What a resumed run may have otherwise: how far it goes, what it runs on, what it measures at its end, what it shows.
+MAY_CHANGE = (
+    "engine",
+    "threads",
+    "compile",
+    "logger*",
+    "task.test_*",
+    "task.probe_length",
+    "trainer.accelerator",
+    "trainer.enable_*",
+    "trainer.log_every_n_steps",
+    "trainer.max_steps",
+    "trainer.max_time",
+    "trainer.profiler*",
+    "trainer.val_check_interval",
+    # callbacks that only look
+    *(
+        f"callbacks.{name}*"
+        for name in ("animation", "describe", "episode", "evolution", "heads", "memory", "progress")
+    ),
+    *(f"callbacks.{name}*" for name in ("results", "weightings", "written_and_read")),
+)
+ABOUT = ("resume", "allow", "checkpoint", "output_dir")  # of this start, and not of the run
+# The state of these is in a checkpoint, and no change of theirs would take effect.
+CANNOT_CHANGE = ("scheduler", "optimizer")
+EXCEPT = ("optimizer.lr",)  # the learner sees to this one
+
+
+def expand(words: list[str]) -> list[str]:
+    """The words of a command, where `resume=FOLDER` stands for those that made the run in the folder.
+
+    A job that Slurm has requeued in a folder of its own (`hydra.run.dir=...`) resumes by itself.
+
+    Raises:
+        ConfigError: there is no run, or it is not one that this program can resume.
+    """
+    given = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("resume=")]
+    if not given and os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
+        chosen = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("hydra.run.dir=")]
+        given = [folder for folder in chosen if Path(folder, ".hydra").exists()]
+    if not given or given[-1] in ("", "null"):
+        return words
+    folder = Path(given[-1]).resolve()
+    written = folder / ".hydra" / "overrides.yaml"
+    if not written.is_file():
+        raise ConfigError(f"resume={given[-1]} holds no run. Give the folder that has results, outputs/TASK/DATE.")
+    if {"-m", "--multirun"} & set(words):
+        raise ConfigError(f"resume={given[-1]} is one run. Leave out -m; a sweep goes on when its command is repeated.")
+    try:
+        own = list(map(str, OmegaConf.load(written)))
+    except Exception as error:
+        raise ConfigError(f"{written} cannot be read. Put it right, or start a new run.") from error
+    for word in own:
+        # A stranger's folder may say what to learn, and not what to run.
+        if word.startswith("-") or word.lstrip("+~").startswith("hydra"):
+            raise ConfigError(f"{written} has {word}, which is not a setting of a run. Take it out.")
+    own = [word for word in own if not word.startswith(("resume=", f"checkpoint='{folder}"))]
+    if words[: len(own)] == own and any(word == f"hydra.run.dir='{folder}'" for word in words):
+        return words  # one of several processes, which Lightning has started by these words
+    rest = [word for word in words if not word.startswith(("resume=", "hydra.run.dir="))]
+    newest = newest_checkpoint(folder)
+    resumed = [f"resume='{folder}'", f"hydra.run.dir='{folder}'", *([f"checkpoint='{newest}'"] if newest else [])]
+    return [*own, *rest, *resumed]
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run that can be read, or None where it has none yet."""
+    from ntm.checkpoints import read_checkpoint
+
+    found = sorted(folder.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        try:
+            read_checkpoint(str(path))
+        except ValueError as error:
+            log.warning(f"{error} Trying the one before it.")
+        else:
+            return path
+    if found:
+        raise ConfigError(f"resume={folder} has no checkpoint that can be read. Start a new run.")
+    return None
+
+
+def is_own(cfg: DictConfig) -> bool:
+    """Whether a run goes on in the folder that its checkpoint is from."""
+    return cfg.checkpoint is not None and Path(cfg.checkpoint).resolve().is_relative_to(Path(cfg.output_dir).resolve())
+
+
+def changes(cfg: DictConfig, before: dict[str, Any]) -> list[str]:
+    """What a resumed run has otherwise than the run before, in words.
+
+    Raises:
+        ConfigError: something that may not change has, unless `allow` names it.
+    """
+    old = OmegaConf.create(before)
+    old.output_dir = cfg.output_dir
+    one, other = (dict(leaves(config)) for config in (old, cfg))
+    differing = [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]
+    said = {key: f"{key}={other.get(key)} (it was {one.get(key)})" for key in differing}
+    allowed = [*MAY_CHANGE, *cfg.allow, *(f"{name}.*" for name in cfg.allow)]
+    refused = [key for key in differing if not matches(key, allowed)]
+    lost = [key for key in differing if key.split(".")[0] in CANNOT_CHANGE and key not in EXCEPT]
+    if lost:
+        raise ConfigError(
+            f"checkpoint={cfg.checkpoint} goes on with its own optimiser and schedule, but "
+            f"{' and '.join(said[key] for key in lost)}. Give the old value, or start a new run."
+        )
+    if refused:
+        raise ConfigError(
+            f"checkpoint={cfg.checkpoint} is of a run with other settings: {', '.join(said[key] for key in refused)}. "
+            f"Give the old values, or allow it: allow=[{','.join(refused)}]."
+        )
+    return [*said.values()]
+
+
+def leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
+    """Every value in a configuration, with its place."""
+    for key, value in entries(cfg):
+        if key.split(".")[0] not in ABOUT and (not isinstance(value, dict | list) or not value):
+            yield key, value
+
+
+def matches(key: str, patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Keep a folder to this process for a while; however that ends, the system lets go of it.
+
+    Raises:
+        ConfigError: another process is at work there.
+    """
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{folder} belongs to a run that has not ended. Wait for it, or end it.") from None
+        yield
+    finally:
+        os.close(descriptor)
