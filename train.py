@@ -42,7 +42,6 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     memory = instantiate(cfg, "memory")
     controller = instantiate(cfg, "controller")
 
-    from callbacks.lean import lean
     from callbacks.rows import Rows
     from ntm import Machine
     from ntm.checkpoints import Checkpoints
@@ -81,7 +80,6 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
         plugins=[Checkpoints()],
         default_root_dir=cfg.output_dir,  # where Lightning looks for checkpoints of its own accord
     )
-    lean(trainer)
     # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
     trainer.precision_plugin.convert_module(learner)
     return task, learner, trainer

@@ -29,7 +29,8 @@ class ClipSpikes(L.Callback):
 
     @torch.no_grad()
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
-        parameters = [p for p in pl_module.parameters() if p.grad is not None]
+        # The optimiser has them at hand; a module would walk over all its parts.
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = get_total_norm([p.grad for p in parameters])
         if self.usual is None:
             self.usual = norm

@@ -45,7 +45,10 @@ ALLOWED = {
     "loss": ["ntm.losses"],
     "optimizer": ["torch.optim", "ntm.optimizers"],
     "scheduler": ["torch.optim.lr_scheduler"],
-    "trainer": ["lightning.pytorch.Trainer", "lightning.pytorch.trainer", "lightning.pytorch.strategies"],
+    "trainer": [
+        *("lightning.pytorch.Trainer", "lightning.pytorch.trainer", "lightning.pytorch.strategies"),
+        *("lightning.pytorch.profilers", "callbacks.unprofiled"),
+    ],
     "callbacks": ["callbacks", "lightning.pytorch.callbacks", "torch.optim.swa_utils", "optuna.pruners"],
     "logger": ["lightning.pytorch.loggers"],
 }

@@ -20,7 +20,6 @@ from callbacks.base import Probe, evaluating
 from callbacks.episode import Episode
 from callbacks.evolution import Evolution
 from callbacks.heads import HeadFigures, head_figures
-from callbacks.lean import STEP_HOOKS, lean
 from callbacks.memory import Memory
 from callbacks.redraw import RedrawInitialStates
 from callbacks.results import table
@@ -438,34 +437,6 @@ def test_the_usual_norm_survives_a_checkpoint():
     norms_after(before, [1.0, 2.0, 3.0])
     after.load_state_dict(before.state_dict())
     assert norms_after(after, [500.0]) == norms_after(before, [500.0])
-
-
-class Counting(L.Callback):
-    """Counts the ends of steps, which it overrides; every other hook it inherits."""
-
-    ends = 0
-
-    def on_train_batch_end(self, *_) -> None:
-        self.ends += 1
-
-
-def test_a_lean_trainer_leaves_out_the_hooks_that_a_callback_only_inherits():
-    counting = Counting()
-    made = trainer(counting, steps=3)
-    lean(made)
-    called = [hook for hook in STEP_HOOKS if callable(getattr(counting, hook))]
-    made.fit(Learner(), Task())
-
-    assert called == ["on_train_batch_end"]
-    assert counting.ends == 3
-
-
-def test_a_lean_trainer_keeps_a_chosen_profiler(capsys):
-    made = trainer(steps=1, profiler="simple")
-    lean(made)
-    made.fit(Learner(), Task())
-
-    assert made.profiler.recorded_durations["run_training_batch"]
 
 
 def test_the_figures_of_a_head_are_means_over_the_steps():
