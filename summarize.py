@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
-Curve = list[tuple[float, float]]  # sequences seen, wrong bits on held-out sequences of the training range
+Curve = list[tuple[float, float]]  # sequences seen, what was measured then
 
 HEADINGS = ("overrides", "finished", "failed", "solved", "sequences", "seconds", "wrong bits")
 MEANING = (
@@ -48,7 +48,7 @@ class Run:
     overrides: tuple[str, ...]  # but for the seed
     results: dict[str, Any] | None  # None until it has finished
     outcome: str  # finished, failed: ..., pruned: ..., or unfinished: ...
-    curve: Curve
+    curve: Curve  # wrong bits on held-out sequences of the training range
 
     @property
     def solved(self) -> bool:
@@ -136,7 +136,7 @@ def read_run(folder: Path) -> Run:
     config = OmegaConf.load(folder / ".hydra" / "config.yaml")
     overrides = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
     assert isinstance(overrides, list)
-    curve = read_curve(folder / "metrics.csv")
+    curve = read_curve(folder / "metrics.csv", "val/error_bits")
     results = None
     if (folder / "results.json").exists():
         outcome, results = "finished", json.loads((folder / "results.json").read_text())
@@ -155,13 +155,13 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def read_curve(path: Path) -> Curve:
-    """Wrong bits on held-out sequences over the training sequences seen; nothing where nothing was measured yet."""
+def read_curve(path: Path, measure: str) -> Curve:
+    """A column of metrics.csv over the training sequences seen; nothing where nothing was measured yet."""
     if not path.exists():
         return []
     with path.open() as file:
-        rows = [row for row in csv.DictReader(file) if row.get("val/error_bits")]
-    return sorted({float(row["sequences"]): float(row["val/error_bits"]) for row in rows}.items())
+        rows = [row for row in csv.DictReader(file) if row.get(measure)]
+    return sorted({float(row["sequences"]): float(row[measure]) for row in rows}.items())
 
 
 def by_configuration(runs: list[Run]) -> dict[tuple[str, ...], list[Run]]:

@@ -1,5 +1,6 @@
 """The benchmarks work: what they say is up to the machine."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,10 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import ROOT
+from test_summarize import curve, start
+
+import summarize
+from conf.check import OUTCOME
 
 sys.path.append(str(ROOT / "benchmarks"))
 
 import measure
+import solve
 import startup
 from measure import Setting
 
@@ -68,6 +74,32 @@ def test_imports_are_summed_by_package():
     lines = ["import time:      1000000 |    3000000 | torch", "import time:   500000 |    500000 |   torch.nn", "x"]
     lines += ["import time:       250000 |     250000 | os"]
     assert startup.imports("\n".join(lines)) == [["all", "1.75"], ["torch", "1.50"], ["os", "0.25"]]
+
+
+def test_a_record_of_many_seeds_tells_the_solved_from_the_finished_and_from_the_failed(tmp_path):
+    for seed, errors in ((1, (0.05, 0.0)), (2, (0.0, 0.2)), (3, (2.0, 1.0)), (4, None)):
+        folder = tmp_path / str(seed)
+        start(folder, seed=seed)
+        if errors is None:
+            (folder / OUTCOME).write_text("failed: ValueError: no number\n")
+            continue
+        curve(folder, (100, 3.0), *zip((200, 300), errors, strict=True))
+        test = {"5": {"error_bits": errors[1]}}
+        results = {"sequences": 100 * seed, "seconds": seed, "seconds_to_solution": None if errors[1] else seed}
+        results |= {"test": test, "versions": {"torch": "2"}, "commit": "abc"}
+        (folder / "results.json").write_text(json.dumps(results))
+    lines = solve.record("Some", "python some", [summarize.read_run(tmp_path / s) for s in "1234"], 1)
+    assert "- No wrong bit at any test length: 1 of 4 seeds." in lines
+    assert "- No wrong bit at the end on held-out sequences of the training range: 1 of 4 seeds." in lines
+    assert "- Sequences to the first held-out evaluation below 0.1 wrong bits: median 200 (200 to 200)." in lines
+    assert "- Sequences to the first below 0.05 bits: none." in lines
+    assert "- Seconds from the command to the end of training: median 2 (1 to 3)." in lines
+    assert [line for line in lines if line.startswith("| ")][2:] == [
+        "| 1 | 200 | yes | 100 | 1 | 0 |",
+        "| 2 | 200 | no | 200 | 2 | 0.2 |",
+        "| 3 | never | no | 300 | 3 | 1 |",
+        "| 4 | failed: ValueError: no number |  |  |  |  |",
+    ]
 
 
 @pytest.mark.parametrize("script", ["throughput", "stages", "scaling", "memory", "startup", "overhead"])

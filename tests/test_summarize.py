@@ -100,13 +100,13 @@ def test_a_folder_of_folders_of_runs_is_read_too_but_not_an_evaluation(tmp_path)
 
 def test_rows_of_training_do_not_hide_what_was_measured_at_the_same_sequences(tmp_path):
     curve(tmp_path, (100, 2.0), (200, 0.0))
-    assert summarize.read_curve(tmp_path / "metrics.csv") == [(100.0, 2.0), (200.0, 0.0)]
+    assert summarize.read_curve(tmp_path / "metrics.csv", "val/error_bits") == [(100.0, 2.0), (200.0, 0.0)]
 
 
 def test_a_run_that_has_not_measured_anything_has_no_curve(tmp_path):
     (tmp_path / "metrics.csv").write_text("sequences,step,train/loss\n50,1,0.7\n")
-    assert summarize.read_curve(tmp_path / "metrics.csv") == []
-    assert summarize.read_curve(tmp_path / "nothing.csv") == []
+    assert summarize.read_curve(tmp_path / "metrics.csv", "val/error_bits") == []
+    assert summarize.read_curve(tmp_path / "nothing.csv", "val/error_bits") == []
 
 
 def test_the_band_is_that_of_a_slow_loop(tmp_path):
