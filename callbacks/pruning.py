@@ -53,7 +53,14 @@ def trial_of(folder: Path, pruner: Any) -> "optuna.Trial | None":
         return None
     import optuna
 
-    study = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{database}", pruner=pruner)
+    study = optuna.load_study(study_name=STUDY, storage=storage(database), pruner=pruner)
     if len(study.directions) > 1:
         return None
     return optuna.Trial(study, study.trials[int(folder.name)]._trial_id)
+
+
+def storage(database: Path) -> "optuna.storages.RDBStorage":
+    """Where a study is kept. Who writes waits for the others, longer than the five seconds that are usual."""
+    from optuna.storages import RDBStorage
+
+    return RDBStorage(f"sqlite:///{database}", engine_kwargs={"connect_args": {"timeout": 60}})

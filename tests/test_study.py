@@ -1,6 +1,7 @@
 """A search keeps its trials, shares them, prunes them and can be killed."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -59,6 +60,17 @@ def test_started_again_it_runs_the_lost_trial_again_and_counts_all(sweep, tmp_pa
     assert sweep(*SEARCH, LR, "hydra.sweeper.n_trials=3") == 0
     assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE] * 3
     assert trials(tmp_path)[1].params == killed[0]
+
+
+def test_two_processes_share_the_trials_of_one_study(tmp_path):
+    words = ["-m", *SEARCH, LR, "hydra.sweeper.n_trials=5", "hydra.sweep.dir=sweep"]
+    command = [sys.executable, str(ROOT / "train.py"), *words]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE] * 5
+    started = re.findall(r"#(\d) : ", "".join(told))  # as Hydra's launcher says it
+    assert sorted(started) == ["0", "1", "2", "3", "4"]
 
 
 def test_several_objectives_and_several_trials_at_a_time(sweep, tmp_path):  # noqa: F811

@@ -153,16 +153,16 @@ def test_a_job_that_was_a_mistake_can_be_put_right_in_its_place(sweep, tmp_path)
     assert results(tmp_path / "sweep/1")["seed"] == 1
 
 
-def test_wandb_gets_the_jobs_of_a_sweep_as_one_group_named_by_their_overrides(sweep, tmp_path):
-    before = dict(os.environ)
-    assert sweep("seed=0,1", *(word for word in TINY if word != "logger=csv")) == 0
+def test_wandb_gets_the_jobs_of_a_sweep_as_one_group_named_by_their_overrides(sweep, crash, tmp_path):
+    before, crash[1] = dict(os.environ), 1
+    assert sweep("seed=0,1", *(word for word in TINY if word != "logger=csv")) == 1
     assert dict(os.environ) == before
     for job in "01":
         (folder,) = (tmp_path / "sweep" / job / "wandb").glob("offline-run-*")
         told = subprocess.run(
             ["wandb", "leet", "inspect", "--json", folder], capture_output=True, text=True, check=True
         )
-        records = map(json.loads, told.stdout.splitlines())
+        records = [json.loads(line) for line in told.stdout.splitlines()]
         (run,) = [record["run"] for record in records if record.get("type") == "run"]
         assert (run["run_group"], run["job_type"]) == ("sweep", "grid")
         assert run["tags"] == ["copy", "lstm", "matrix", "cross_entropy"]
@@ -171,11 +171,22 @@ def test_wandb_gets_the_jobs_of_a_sweep_as_one_group_named_by_their_overrides(sw
         )
         assert run["display_name"] == overrides[:128]
         assert run["display_name"].startswith(f"seed={job} ")
+        (ended,) = [record["exit"] for record in records if record.get("type") == "exit"]
+        assert ended.get("exit_code", 0) == int(job)  # that of seed 1 failed
 
 
-def test_every_setting_that_a_wandb_sweep_turns_is_a_setting():
+@pytest.mark.parametrize("end", [0, -1])
+def test_the_commands_that_a_wandb_agent_makes_of_our_sweep_are_accepted(end):
+    agent = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
     sweep = yaml.safe_load((ROOT / "docs/wandb_sweep.yaml").read_text())
-    given = [word for word in sweep["command"] if "=" in word]
-    chosen = [f"{key}={(spec.get('values') or [spec['min']])[0]}" for key, spec in sweep["parameters"].items()]
-    train.check(compose(*given, *chosen))
+    ranges = {key: spec.get("values") or [spec["min"], spec["max"]] for key, spec in sweep["parameters"].items()}
+    chosen = {"args": {key: {"value": values[end]} for key, values in ranges.items()}}
+    filled = agent.create_sweep_command_args(chosen) | {"env": ["/usr/bin/env"], "program": [sweep["program"]]}
+    command = []
+    for chunk in agent.create_sweep_command(sweep["command"]):
+        command += filled[chunk[2:-1]] if chunk.startswith("${") else [chunk]
+    assert command[:3] == ["/usr/bin/env", "python", "train.py"]
+    cfg = compose(*command[3:])
+    train.check(cfg)
+    assert (cfg.optimizer.lr, cfg.controller.hidden_size) == (ranges["optimizer.lr"][end], (50, 200)[end])
     assert sweep["metric"]["name"] == "val/bits"

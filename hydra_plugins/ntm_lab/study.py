@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ class Search(Sweeper):
             import optuna
         except ImportError as error:
             raise ConfigError("search=optuna needs Optuna. Run: pip install -e '.[sweep]'.") from error
-        from callbacks.pruning import DATABASE, STUDY
+        from callbacks.pruning import DATABASE, STUDY, storage
 
         for name, value in {"n_trials": self.n_trials, "max_batch_size": self.max_batch_size}.items():
             if value < 1:
@@ -96,12 +97,13 @@ class Search(Sweeper):
             raise ConfigError("There is nothing to search. Give a key a range: optimizer.lr=interval(1e-5,1e-3).")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder.mkdir(parents=True, exist_ok=True)
-        study = optuna.create_study(
-            storage=f"sqlite:///{(self.folder / DATABASE).resolve()}",
-            study_name=STUDY,
-            directions=[*self.objectives.values()],  # type: ignore[list-item]
-            load_if_exists=True,
-        )
+        with self.alone():
+            study = optuna.create_study(
+                storage=storage((self.folder / DATABASE).resolve()),
+                study_name=STUDY,
+                directions=[*self.objectives.values()],  # type: ignore[list-item]
+                load_if_exists=True,
+            )
         this = {"overrides": sorted(str(o.input_line) for o in overrides), "objectives": self.objectives}
         before = study.user_attrs.get(SEARCH, this)
         if before != this:
@@ -118,16 +120,23 @@ class Search(Sweeper):
         from optuna import Trial
         from optuna.trial import TrialState
 
-        trials = study.get_trials(deepcopy=False)
-        lost = [trial for trial in trials if trial.state == TrialState.RUNNING and is_lost(trial)]
-        if lost:
-            batch = [Trial(study, trial._trial_id) for trial in lost[: self.max_batch_size]]
-        else:
-            counted = sum(trial.state != TrialState.FAIL for trial in trials)
-            batch = [study.ask() for _ in range(min(self.max_batch_size, n_trials - counted))]
-        for trial in batch:
-            trial.set_user_attr(MADE_BY, this_process())
+        with self.alone():
+            trials = study.get_trials(deepcopy=False)
+            lost = [trial for trial in trials if trial.state == TrialState.RUNNING and is_lost(trial)]
+            if lost:
+                batch = [Trial(study, trial._trial_id) for trial in lost[: self.max_batch_size]]
+            else:
+                counted = sum(trial.state != TrialState.FAIL for trial in trials)
+                batch = [study.ask() for _ in range(min(self.max_batch_size, n_trials - counted))]
+            for trial in batch:
+                trial.set_user_attr(MADE_BY, this_process())
         return batch
+
+    def alone(self) -> AbstractContextManager[Any]:
+        """Keep the other processes of this study out, which would make its tables, or take the same trials."""
+        from filelock import FileLock
+
+        return FileLock(self.folder / "study.lock")
 
     def run(self, study: "optuna.Study", batch: "list[optuna.Trial]", overrides: list[Override]) -> int:
         """Run trials and tell the study what came of them; how many failed."""
