@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, its parent is not
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as train.py does: spinning, torch's threads keep cores from ours
+
 RECORDS = ROOT / "docs" / "benchmarks.md"
 WARM_UPS = 2
 

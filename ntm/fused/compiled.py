@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 PYTHON = ("__init__.py", "arena.py", "engine.py")  # are not compiled
 HERE = Path(__file__).parent
 SOURCES = [*sorted(file for file in HERE.glob("*.py") if file.name not in PYTHON), HERE.parent / "equations.py"]
+ONCE = "compiling the fused engine for this processor, once; it can take a minute"
+ALWAYS = "compiling the fused engine, as every process must: no cache folder can be written; NUMBA_CACHE_DIR names one"
 VERSION = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
 
 
@@ -48,8 +50,7 @@ class Cache(NullCache):
         self.files: FunctionCache | None = None
         try:
             files = FunctionCache(function)
-        except RuntimeError as error:
-            log.info(f"{self.name} will be compiled by every process: {error}")
+        except RuntimeError:  # no folder can be written
             return
         files._cache_file = IndexDataCacheFile(files.cache_path, files._impl.filename_base, source_stamp=VERSION)
         self.files = files
@@ -66,7 +67,7 @@ class Cache(NullCache):
             data = None
         if data is None:
             if not Cache.said:
-                log.info("compiling the fused engine for this processor, once; it can take a minute")
+                log.info(ONCE if self.files else ALWAYS)
                 Cache.said = True
             self.started = time.perf_counter()
         return data
