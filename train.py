@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from conf.check import ConfigError, check_settings, cli, explained, instantiate, is_pruned
 from conf.resume import changes, holding, is_own
-from hydra_plugins.ntm_lab.job import run_job
+from hydra_plugins.ntm_lab.job import name_in_wandb, run_job
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -90,6 +90,7 @@ def main(cfg: DictConfig) -> float | None:
     """Train and measure; the cost on held-out sequences is what a search makes small."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(cfg, check, run)
+    name_in_wandb(cfg)
     return run(cfg)
 
 
@@ -102,9 +103,10 @@ def run(cfg: DictConfig) -> float:
     import lightning as L
     import rich
     import torch
-    import wandb
     from lightning.pytorch.utilities.exceptions import SIGTERMException
     from rich.syntax import Syntax
+
+    from callbacks.loggers import finish
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
     L.seed_everything(cfg.seed, verbose=False)
@@ -117,13 +119,13 @@ def run(cfg: DictConfig) -> float:
             begin(cfg, trainer)
             learn(cfg, task, learner, trainer)
     except BaseException as error:
-        wandb.finish(exit_code=0 if is_pruned(error) else 1)
+        finish(trainer, exit_code=0 if is_pruned(error) else 1)
         if not is_pruned(error):
             log.info(f"go on with: python train.py resume={cfg.output_dir}")
         if isinstance(error, KeyboardInterrupt | SIGTERMException):
             raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 143) from error
         raise
-    wandb.finish()  # or the next job of a sweep would go on in this run
+    finish(trainer)
     assert learner.cost is not None
     return learner.cost
 

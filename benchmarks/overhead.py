@@ -39,7 +39,8 @@ def wired(folder: str, steps: int, *words: str) -> tuple:
 def lightning(steps: int, *words: str) -> list[float]:
     """When every step ended."""
     import lightning as L
-    import wandb
+
+    from callbacks.loggers import finish
 
     ends = []
 
@@ -51,7 +52,7 @@ def lightning(steps: int, *words: str) -> list[float]:
         task, learner, trainer = wired(folder, steps, *words, "+trainer.enable_progress_bar=true")
         trainer.callbacks.append(Clock())
         trainer.fit(learner, datamodule=task)
-        wandb.finish()
+        finish(trainer)
     return ends
 
 

@@ -46,6 +46,7 @@ class Animation(Probe):
     """
 
     name = "animation"
+    caption = "The memory and its heads while the episode runs."
     suffix = ".gif"
 
     def save(self, trace: Trace, path: Path) -> None:

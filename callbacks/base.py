@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning as L
-import numpy as np
-import wandb
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
-from PIL import Image
 from pydantic import PositiveInt, validate_call
 from torch import nn
 
+from callbacks.loggers import show
 from ntm.batch import Batch
 from ntm.trace import Trace
 
@@ -31,6 +28,7 @@ class Probe(L.Callback):
     """
 
     name: ClassVar[str]
+    caption: ClassVar[str] = ""  # what to look for, where a logger shows words beside pictures
     needs_memory: ClassVar[bool] = True
     suffix: ClassVar[str] = ".png"
 
@@ -73,8 +71,9 @@ class Probe(L.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{self.name}_{sequences:08d}{self.suffix}"
         self.save(trace, path)
+        caption = f"{self.name} after {sequences:,} sequences. {self.caption}".replace("_", " ").strip()
         for logger in trainer.loggers:
-            show(logger, self.key, path, sequences, trainer.global_step)
+            show(logger, self.key, path, caption, sequences, trainer.global_step)
 
 
 def probe(trainer: L.Trainer, pl_module: Any) -> Trace:
@@ -99,17 +98,3 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
-
-
-def show(logger: Logger, key: str, path: Path, sequences: int, step: int) -> None:
-    """Give a picture to a logger that takes images; it is drawn once, for the file, whoever shows it."""
-    if isinstance(logger, WandbLogger):
-        # W&B would take a GIF as an image too, but leaves its file open.
-        media = wandb.Video(str(path), format="gif") if path.suffix == ".gif" else wandb.Image(str(path))
-        # The counts are values like any other: W&B's own step only ever grows, and drops what comes late.
-        logger.experiment.log({key: media, "sequences": sequences, "trainer/global_step": step})
-    elif isinstance(logger, TensorBoardLogger):
-        with Image.open(path) as image:
-            image.seek(getattr(image, "n_frames", 1) - 1)  # it shows stills: of an animation, the end
-            pixels = np.asarray(image.convert("RGB"))
-        logger.experiment.add_image(key, pixels, sequences, dataformats="HWC")

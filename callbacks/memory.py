@@ -11,6 +11,7 @@ class Memory(Probe):
     """Logs `figures/memory` every `every` sequences and after a test: the matrix."""
 
     name = "memory"
+    caption = "Rows that were written stand out from those that were not."
 
     def draw(self, trace: Trace) -> Figure:
         return figures.memory(trace)

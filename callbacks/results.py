@@ -17,7 +17,11 @@ import torch
 from pydantic import validate_call
 from rich.table import Table
 
+from callbacks.loggers import Wandb, tabulate
 from ntm.metrics import METRICS
+
+# What runs are sorted and compared by, beside what they have measured.
+IN_SUMMARY = ("cost", "seconds", "seconds_to_solution", "seconds_to_first_step", "sequences_per_second", "engine")
 
 # When this run began: with its process, or in a sweep of one process where the run before it ended.
 began = psutil.Process().create_time()
@@ -75,6 +79,11 @@ class Results(L.Callback):
             half = self.path.with_suffix(".half")  # whoever looks for results.json finds all of it or nothing
             half.write_text(json.dumps(results, indent=2) + "\n")
             half.replace(self.path)
+            rows = [{"length": name, **row} for name, row in results["test"].items()]
+            for logger in trainer.loggers:
+                tabulate(logger, "test/lengths", rows, pl_module.sequences, trainer.global_step)
+                if isinstance(logger, Wandb):
+                    logger.summarize({name: results[name] for name in IN_SUMMARY})
             rich.print(table(results, pl_module.sequences))
             rich.print(f"Everything is in {self.path.parent}")
         start_clock()

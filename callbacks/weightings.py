@@ -11,6 +11,7 @@ class Weightings(Probe):
     """Logs `figures/weightings` every `every` sequences and after a test: a map for every head."""
 
     name = "weightings"
+    caption = "Orange: where the write heads focus. Blue: where the read heads do."
 
     def draw(self, trace: Trace) -> Figure:
         return figures.weightings(trace)

@@ -11,6 +11,7 @@ class WrittenAndRead(Probe):
     """Logs `figures/written_and_read` every `every` sequences and after a test: a map of each."""
 
     name = "written_and_read"
+    caption = "In a learned copy the columns that went in come out."
 
     def draw(self, trace: Trace) -> Figure:
         return figures.written_and_read(trace)

@@ -50,7 +50,7 @@ ALLOWED = {
         *("lightning.pytorch.profilers", "callbacks.unprofiled"),
     ],
     "callbacks": ["callbacks", "lightning.pytorch.callbacks", "torch.optim.swa_utils", "optuna.pruners"],
-    "logger": ["lightning.pytorch.loggers"],
+    "logger": ["lightning.pytorch.loggers", "callbacks.loggers"],
 }
 
 

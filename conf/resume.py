@@ -32,7 +32,7 @@ MAY_CHANGE = (
     # callbacks that only look
     *(
         f"callbacks.{name}*"
-        for name in ("animation", "describe", "episode", "evolution", "heads", "memory", "progress")
+        for name in ("animation", "describe", "episode", "evolution", "examples", "heads", "memory", "progress")
     ),
     *(f"callbacks.{name}*" for name in ("results", "weightings", "written_and_read")),
 )

@@ -47,4 +47,6 @@ RULES: dict[str, Any] = {
     "callbacks.*.every_n_train_steps": PositiveInt,
     "callbacks.*.refresh_rate": NonNegativeInt,
     "logger.wandb.mode": Literal["online", "offline", "disabled", "shared"],
+    "logger.wandb.log_model": Literal[True, False, "all"],
+    "logger.wandb.settings.init_timeout": PositiveFloat,
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from matplotlib.figure import Figure
 from rich.console import Console
 from torch.utils.data import DataLoader
@@ -20,6 +20,7 @@ from callbacks.base import Probe, evaluating
 from callbacks.episode import Episode
 from callbacks.evolution import Evolution
 from callbacks.heads import HeadFigures, head_figures
+from callbacks.loggers import Wandb
 from callbacks.memory import Memory
 from callbacks.redraw import RedrawInitialStates
 from callbacks.results import table
@@ -225,12 +226,10 @@ def test_a_wrong_setting_is_refused(tmp_path):
 
 
 @pytest.fixture
-def offline(monkeypatch, tmp_path) -> Iterator[WandbLogger]:
-    for folder in ("WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR", "WANDB_CACHE_DIR"):
-        monkeypatch.setenv(folder, str(tmp_path))
-    logger = WandbLogger(save_dir=tmp_path, mode="offline")
+def offline(tmp_path) -> Iterator[Wandb]:
+    logger = Wandb(save_dir=tmp_path, mode="offline")
     yield logger
-    logger.experiment.finish()
+    logger.finish()
 
 
 def test_weights_and_biases_gets_every_picture_and_animations_that_move(offline, tmp_path):

@@ -144,6 +144,10 @@ MISTAKES = [
     ("engine=fused trainer.precision=64-true trainer.accelerator=cpu", "engine=fused does not apply", "float64"),
     ("trainer.num_sanity_val_steps=-2", "trainer.num_sanity_val_steps=-2"),
     # watchers
+    ("logger.wandb.mode=sometimes", "logger.wandb.mode=sometimes", "'online'"),
+    ("logger.wandb.log_model=best", "logger.wandb.log_model=best", "all"),
+    ("logger.wandb.settings.init_timeout=0", "logger.wandb.settings.init_timeout=0", "greater than 0"),
+    ("+logger.wandb.settings.api_key=5ec2e7", "logger.wandb.settings.api_key would be written", "wandb login"),
     ("callbacks.progress.refresh_rate=-1", "callbacks.progress.refresh_rate=-1"),
     ("callbacks.progress.refresh_rate=often", "callbacks.progress.refresh_rate=often"),
     ("+callbacks.last.every_n_train_steps=-1", "callbacks.last.every_n_train_steps=-1"),

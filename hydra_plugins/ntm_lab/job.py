@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from conf.check import ConfigError
@@ -60,7 +61,7 @@ def as_a_run(cfg: DictConfig) -> Iterator[None]:
     sys.argv = [argv[0] if Path(argv[0]).name == "train.py" else train, *chosen.overrides.task, *checkpoint]
     with read_write(chosen), open_dict(chosen):
         chosen.run.dir = cfg.output_dir
-    name_in_wandb(cfg, chosen)
+    name_in_wandb(cfg)
     try:
         yield
     finally:
@@ -71,16 +72,21 @@ def as_a_run(cfg: DictConfig) -> Iterator[None]:
             distributed.destroy_process_group()
 
 
-def name_in_wandb(cfg: DictConfig, chosen: DictConfig) -> None:
-    """Let W&B show all jobs of a sweep as one group, each named by its overrides and tagged by its choices."""
-    wandb = OmegaConf.select(cfg, "logger.wandb")
+def name_in_wandb(cfg: DictConfig) -> None:
+    """Name a run in W&B by its overrides and tag it by its choices; all jobs of a sweep are one group.
+
+    What was said on the command line counts before that.
+    """
+    wandb, chosen = OmegaConf.select(cfg, "logger.wandb"), cast(DictConfig, HydraConfig.get())
     if isinstance(wandb, DictConfig):
-        kinds = ("task", "controller", "memory", "loss")
+        words = [word for word in chosen.overrides.task if not word.startswith(("resume=", "checkpoint="))]
         ours = {
-            "group": Path(chosen.sweep.dir).name,
-            "name": " ".join(chosen.overrides.task)[:128],
-            "job_type": chosen.sweeper._target_.rpartition(".")[2].lower(),
-            "tags": [str(chosen.runtime.choices[kind]) for kind in kinds],
+            "name": (" ".join(words) or chosen.runtime.choices.task)[:128],
+            "tags": [str(chosen.runtime.choices[kind]) for kind in ("task", "controller", "memory", "loss")],
         }
-        with open_dict(wandb):  # what was said on the command line counts before ours
-            wandb.update({name: value for name, value in ours.items() if name not in wandb})
+        if chosen.mode == RunMode.MULTIRUN:
+            ours["group"] = Path(chosen.sweep.dir).name
+            ours["job_type"] = chosen.sweeper._target_.rpartition(".")[2].lower()
+        for name, value in ours.items():
+            if wandb.get(name) is None:
+                wandb[name] = value
