@@ -4,10 +4,12 @@ import csv
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import wandb
 from fakes import ROOT, TINY, compose
 from PIL import Image
 
+import dashboard
 import train
 from callbacks.loggers import Wandb
 from callbacks.results import commit
@@ -29,7 +32,7 @@ pytestmark = [
 ]
 
 WATCHED = tuple(word for word in TINY if word not in ("logger=csv", "callbacks=none"))
-LOGGED = (*WATCHED, "callbacks=[describe,none,weightings,animation,examples]", "callbacks.weightings.every=2")
+LOGGED = (*WATCHED, "callbacks=[describe,none,heads,pictures,examples]", "callbacks.weightings.every=2")
 
 
 def records(folder: Path, kind: str) -> list[dict[str, Any]]:
@@ -277,3 +280,36 @@ def test_a_run_whose_server_is_out_of_reach_goes_on_offline_and_keeps_no_secret(
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in written if b"5ec2e75ec2e7" in path.read_bytes()]
     assert not [path for path in written if b"correcthorsebattery" in path.read_bytes()]
+
+
+@pytest.fixture(scope="module")
+def panels() -> list[dict[str, Any]]:
+    """Those of the dashboard, as W&B would get them."""
+    pytest.importorskip("wandb_workspaces")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it is written for the pydantic of before
+        made = dashboard.dashboard("somebody")
+    bank = json.loads(made._to_model().model_dump_json(by_alias=True))["spec"]["section"]
+    sections = bank["panelBankConfig"]["sections"]
+    assert [section["name"] for section in sections] == list(dashboard.SECTIONS)
+    return [panel for section in sections for panel in section["panels"]]
+
+
+def test_every_line_of_the_dashboard_is_over_sequences_and_drawn_by_a_run(panels, run):
+    logged = set().union(*(record["item"] for record in records(run, "history")))
+    lines = [panel["config"] for panel in panels if panel["viewType"] == "Run History Line Plot"]
+    assert {line["xAxis"] for line in lines} == {"sequences"}
+    for line in lines:
+        if line["metricRegex"]:
+            assert [key for key in logged if re.fullmatch(line["metricRegex"], key)]
+        else:
+            assert set(line["metrics"]) <= logged
+
+
+def test_every_picture_and_table_of_the_dashboard_is_logged_by_a_run(panels, run):
+    told = {key.partition(".")[0] for key in summary(run)}
+    media = [key for panel in panels for key in panel["config"].get("mediaKeys") or []]
+    assert media
+    assert set(media) <= told
+    assert {"test/lengths", "test/examples", "cost", "seconds"} <= told
+    assert all(name in json.dumps(panels) for name in ("test/lengths", "test/examples", "test/120/error_bits"))
