@@ -77,6 +77,13 @@ def test_several_loggers_at_once(tmp_path):
     assert list(tmp_path.rglob("events.out.tfevents*"))
 
 
+def test_lightning_measures_nothing_unless_asked(tmp_path):
+    _, _, trainer, _ = fit(compose(*TINY, output_dir=tmp_path / "run"))
+    assert trainer.profiler.summary() == ""
+    _, _, trainer, _ = fit(compose(*TINY, "trainer.profiler=simple", output_dir=tmp_path / "asked"))
+    assert trainer.profiler.recorded_durations["run_training_batch"]
+
+
 def test_building_writes_nothing(tmp_path):
     train.build(compose(*without("logger"), output_dir=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
