@@ -9,6 +9,7 @@ import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -262,6 +263,11 @@ def exit_on_mistake() -> Iterator[None]:
     except MISTAKES as error:
         print(f"error: {line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenExecutor:
+        print(
+            "error: the process of a job died, and so joblib's sweep. The same command runs the rest.", file=sys.stderr
+        )
+        raise SystemExit(1) from None
     except (FloatingPointError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in FULL:
             raise

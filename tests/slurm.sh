@@ -57,7 +57,8 @@ slurmd
 until sinfo --noheader --format=%T | grep --quiet idle; do sleep 1; done
 
 sweep() {
-    python train.py -m experiment=tiny_copy seed=0,1 logger=csv callbacks=none trainer.max_steps=3000 \
+    python train.py -m experiment=tiny_copy seed=0,1 engine=eager logger=csv callbacks=none trainer.max_steps=400 \
+        trainer.val_check_interval=40 task.validation_size=16 \
         hydra/launcher=slurm hydra.launcher.partition=main hydra.sweep.dir="$here/$1"
 }
 sweep alone

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 
 import lightning as L
 import pytest
@@ -13,6 +14,7 @@ import wandb
 import yaml
 from fakes import ROOT, TINY, compose
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 
 import train
 from conf.check import OUTCOME, cli
@@ -86,6 +88,16 @@ def test_the_others_run_where_one_fails_and_the_exit_code_says_so(sweep, crash, 
     assert (tmp_path / "sweep/0" / OUTCOME).read_text() == "failed: ConnectionAbortedError: switched off\n"
     assert "0: seed=0 failed: ConnectionAbortedError: switched off" in capsys.readouterr().out
     assert "Traceback" in (tmp_path / "sweep/0/train.log").read_text()
+
+
+def test_a_sweep_whose_workers_die_ends_with_one_line(sweep, monkeypatch, capsys):
+    class Broken:
+        def launch(self, *_, **__):
+            raise BrokenProcessPool("killed")  # as joblib does
+
+    monkeypatch.setattr(Plugins, "instantiate_launcher", lambda *_, **__: Broken())
+    assert sweep(*TINY) == 1
+    assert capsys.readouterr().err.startswith("error: the process of a job died")
 
 
 def test_started_again_it_runs_what_is_missing_and_goes_on_where_it_was_interrupted(sweep, crash, tmp_path):
