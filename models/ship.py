@@ -1,0 +1,43 @@
+"""Leave of a checkpoint what measures and draws the machine: its weights and its configuration, not its training.
+
+    python models/ship.py outputs/copy/.../checkpoints/best.ckpt models/copy.ckpt
+    python evaluate.py checkpoint=models/copy.ckpt
+
+The run's command, commit and versions go with it, so that anybody can train the machine again.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from conf.check import ConfigError, exit_on_mistake
+from ntm.learner import read_checkpoint
+
+KEPT = ("state_dict", "config", "sequences", "pytorch-lightning_version")
+ORIGIN = ("command", "commit", "versions", "seed")
+
+
+def main() -> None:
+    if len(sys.argv) != 3:
+        raise ConfigError(f"{Path(__file__).name} takes a checkpoint and a new file. Say both.")
+    source, target = map(Path, sys.argv[1:])
+    try:
+        checkpoint = read_checkpoint(str(source))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    results = source.resolve().parents[1] / "results.json"
+    if not results.exists():
+        raise ConfigError(f"{results} does not exist, so nobody could say what made {source}. Give a run's checkpoint.")
+    shipped = {key: checkpoint[key] for key in KEPT}
+    shipped["config"]["output_dir"] = "."  # the run's folder is nobody else's
+    said = json.loads(results.read_text())
+    shipped["origin"] = {key: said[key] for key in ORIGIN}
+    torch.save(shipped, target)
+    print(f"{target}: {target.stat().st_size / 1000:.0f} KB")
+
+
+if __name__ == "__main__":
+    with exit_on_mistake():
+        main()
