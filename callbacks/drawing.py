@@ -60,7 +60,7 @@ UNUSED = 0.05  # a slot that no head ever weights more than this may be left out
 
 def signed(*values: Tensor) -> Scale:
     """Around 0: to 1 either way, which an add vector never leaves, or to the next half for what does."""
-    limit = max(1, *(ceil(2 * v.abs().max()) / 2 for v in values))
+    limit = max(1, *(ceil(2 * v.nan_to_num().abs().max()) / 2 for v in values))
     return {"cmap": SIGNED, "vmin": -limit, "vmax": limit}
 
 

@@ -29,7 +29,7 @@ from tasks.base import key
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 MOST = 4_000_000  # characters of episodes, so that the page stays below 5 MB
-LEVELS = 254  # steps of a scale in a byte; even, so that the middle of a signed scale is exactly 0
+LEVELS = 254  # steps of a scale in a byte; even, so that the middle of a signed scale is exactly 0; 255 is no number
 SHADES = 24  # pieces of a colour scale; a multiple of what the scales are made of
 CHOICES = ("task", "controller", "memory", "loss", "optimizer", "scheduler")
 
@@ -68,7 +68,8 @@ class Report(L.Callback):
                 played.append(shown)
             else:
                 left_out += 1
-        results = self.run / "results.json"
+        path = self.run / "results.json"
+        results = json.loads(path.read_text()) if path.exists() else {}
         return {
             "sequences": pl_module.sequences,
             "parameters": sum(p.numel() for p in pl_module.machine.parameters()),
@@ -77,9 +78,13 @@ class Report(L.Callback):
             "test_size": task.test_size,
             "choices": {name: choice(config[name]) for name in CHOICES},
             "config": OmegaConf.to_yaml(OmegaConf.create(config)),
-            "training": json.loads(results.read_text()) if results.exists() else {"seed": config["seed"]},
+            "seed": config["seed"],
+            "training": {name: results.get(name) for name in ("seconds", "commit", "command")},
             "curves": curves(self.run / "metrics.csv", list(pl_module.metrics)),
-            "test": measured(trainer, pl_module),
+            "test": {
+                length: dict(zip(row, finite(list(row.values())).tolist(), strict=True))
+                for length, row in measured(trainer, pl_module).items()
+            },
             "start": key(task.probe_length),
             "episodes": sorted(played, key=lambda one: len(one["mask"])),
             "left_out": left_out,
@@ -134,16 +139,22 @@ def memory(trace: MemoryTrace) -> dict[str, Any]:
 def addressing(heads: Addressing) -> dict[str, Any]:
     """What the heads were told at every step, but for their keys."""
     told = {"beta": heads.beta, "g": heads.g, "s": heads.s, "gamma": heads.gamma}
-    return {name: np.round(values.double().numpy(force=True), 3).tolist() for name, values in told.items()}
+    return {name: finite(values.double().numpy(force=True).round(3)).tolist() for name, values in told.items()}
 
 
 def packed(values: Shaped[Tensor, "time *_"], scale: Scale) -> dict[str, Any]:
     """A byte for every value, less the byte of the step before, deflated: a memory changes in few places at a time."""
     low, high = scale["vmin"], scale["vmax"]
     levels = np.rint((values.double().numpy(force=True) - low) / (high - low) * LEVELS).clip(0, LEVELS)
+    levels[np.isnan(levels)] = LEVELS + 1
     changes = np.diff(levels.astype(np.uint8), axis=0, prepend=np.uint8(0))
     data = base64.b64encode(zlib.compress(changes.tobytes(), 9)).decode()
     return {"shape": list(values.shape), "low": low, "high": high, "levels": LEVELS, "data": data}
+
+
+def finite(values: Any) -> Any:
+    """The values, but None, which JSON knows, for what is no number: a machine that has diverged is shown, too."""
+    return np.where(np.isfinite(values), values, None)
 
 
 def curves(path: Path, metrics: list[str]) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -176,7 +187,7 @@ def shades(scale: str | Any) -> list[str]:
 
 def page(content: dict[str, Any]) -> str:
     """The page that shows this content. Nothing in it can end the script that holds it, whatever it says."""
-    data = json.dumps(content, separators=(",", ":"))
+    data = json.dumps(content, separators=(",", ":"), allow_nan=False)
     for character in "<>&":
         data = data.replace(character, f"\\u{ord(character):04x}")
     return TEMPLATE.read_text(encoding="utf-8").replace("{{ content }}", data)

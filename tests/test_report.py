@@ -156,7 +156,7 @@ def test_the_page_is_one_file_that_loads_nothing(tested):
 
 
 def test_nothing_that_it_shows_is_read_as_html(tested, tmp_path):
-    told = tested.content | {"config": HOSTILE, "training": {"command": HOSTILE, "seed": HOSTILE}}
+    told = tested.content | {"config": HOSTILE, "training": {"command": HOSTILE, "commit": HOSTILE}}
     path = tmp_path / "hostile.html"
     path.write_text(page(told), encoding="utf-8")
 
@@ -168,14 +168,14 @@ def test_a_checkpoint_alone_is_enough_and_beside_its_run_the_learning_is_shown(t
     assert not any(points for stages in tested.content["curves"].values() for points in stages.values())
     rows = ["sequences,train/bits,val/bits,val/exact,far/bits", "8,9.5,,,", "16,,7.25,0.5,nan", "24,,,,"]
     (tmp_path / "metrics.csv").write_text("\n".join(rows))
-    (tmp_path / "results.json").write_text('{"seed": 7, "seconds": 12.5}')
+    (tmp_path / "results.json").write_text('{"seconds": 12.5, "cost": NaN}')
     monkeypatch.setattr(tested.report, "run", tmp_path)
 
     told = tested.report.content(tested.trainer, tested.learner)
 
     assert told["curves"]["bits"] == {"train": [(8.0, 9.5)], "val": [(16.0, 7.25)], "far": []}
     assert told["curves"]["exact"] == {"train": [], "val": [(16.0, 0.5)], "far": []}
-    assert told["training"] == {"seed": 7, "seconds": 12.5}
+    assert told["training"] == {"seconds": 12.5, "commit": None, "command": None}
 
 
 def dense(steps: int, slots: int, width: int) -> Trace:
@@ -352,7 +352,8 @@ def test_the_keyboard_steps_and_plays(shown):
     assert at("ArrowLeft") == 0
     assert at("ArrowRight", "ArrowRight") == 2
     assert at("End", "ArrowRight") == last
-    shown.press("Home")
+    shown.run("$('time').focus()")
+    assert at("Home") == 0
     shown.press(" ")
     assert shown.run("$('play').textContent") == "Pause"
     while shown.run("player.timer"):
@@ -391,9 +392,22 @@ def test_a_machine_without_memory_says_so_and_plays(browser, tmp_path):
     assert browser.run("document.querySelector('#panel-map')") is None
 
 
+def test_a_machine_that_has_diverged_is_shown_without_a_made_up_number(browser, tmp_path):
+    lost = Evaluated(tmp_path, "memory.num_slots=4", "memory.training_slots=null")
+    with torch.no_grad():
+        lost.learner.machine.interface.bias.fill_(torch.nan)
+    lost.trainer.test(lost.learner, datamodule=lost.task, verbose=False)
+    browser.open(lost.path)
+
+    assert browser.complaints == []
+    assert (pixels(browser, "M") == 140).all()
+    assert "NaN" in browser.run("$('told').innerText")
+    assert "NaN" in browser.run("$('table').innerText")
+
+
 def test_hostile_words_stay_words(browser, tested, tmp_path):
     told = content(tested.path)
-    told |= {"config": HOSTILE, "training": {"command": HOSTILE, "seed": HOSTILE, "commit": HOSTILE}}
+    told |= {"config": HOSTILE, "training": {"command": HOSTILE, "commit": HOSTILE}}
     told["choices"]["task"] |= {"name": HOSTILE, "settings": {HOSTILE: HOSTILE}}
     for one in told["episodes"]:
         one["name"] = HOSTILE
