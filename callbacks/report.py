@@ -30,6 +30,7 @@ from tasks.base import key
 TEMPLATE = Path(__file__).with_suffix(".html")
 MOST = 4_000_000  # characters of episodes, so that the page stays below 5 MB
 LEVELS = 254  # steps of a scale in a byte; even, so that the middle of a signed scale is exactly 0; 255 is no number
+POINTS = 500  # of a learning curve
 SHADES = 24  # pieces of a colour scale; a multiple of what the scales are made of
 CHOICES = ("task", "controller", "memory", "loss", "optimizer", "scheduler")
 
@@ -82,15 +83,17 @@ class Report(L.Callback):
             "training": {name: results.get(name) for name in ("seconds", "commit", "command")},
             "curves": curves(self.run / "metrics.csv", list(pl_module.metrics)),
             "test": {
-                length: dict(zip(row, finite(list(row.values())).tolist(), strict=True))
+                length: {metric: value if math.isfinite(value) else None for metric, value in row.items()}
                 for length, row in measured(trainer, pl_module).items()
             },
             "start": key(task.probe_length),
             "episodes": sorted(played, key=lambda one: len(one["mask"])),
             "left_out": left_out,
             "scales": {
-                name: shades(scale)
-                for name, scale in (("bits", BITS["cmap"]), ("write", WRITES), ("read", READS), ("signed", SIGNED))
+                "bits": shades(BITS["cmap"]),
+                "write": shades(WRITES),
+                "read": shades(READS),
+                "signed": shades(SIGNED),
             },
         }
 
@@ -137,9 +140,10 @@ def memory(trace: MemoryTrace) -> dict[str, Any]:
 
 
 def addressing(heads: Addressing) -> dict[str, Any]:
-    """What the heads were told at every step, but for their keys."""
+    """What the heads were told at every step, but for their keys; null is no number."""
     told = {"beta": heads.beta, "g": heads.g, "s": heads.s, "gamma": heads.gamma}
-    return {name: finite(values.double().numpy(force=True).round(3)).tolist() for name, values in told.items()}
+    arrays = {name: values.double().numpy(force=True).round(3) for name, values in told.items()}
+    return {name: np.where(np.isfinite(array), array, np.array(None)).tolist() for name, array in arrays.items()}
 
 
 def packed(values: Shaped[Tensor, "time *_"], scale: Scale) -> dict[str, Any]:
@@ -152,25 +156,19 @@ def packed(values: Shaped[Tensor, "time *_"], scale: Scale) -> dict[str, Any]:
     return {"shape": list(values.shape), "low": low, "high": high, "levels": LEVELS, "data": data}
 
 
-def finite(values: Any) -> Any:
-    """The values, but None, which JSON knows, for what is no number: a machine that has diverged is shown, too."""
-    return np.where(np.isfinite(values), values, None)
-
-
 def curves(path: Path, metrics: list[str]) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """Of every metric and stage, what was measured over the sequences seen; none where there is no such file."""
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
     return {
-        metric: {
-            stage: [
-                (float(row["sequences"]), float(value))
-                for row in rows
-                if (value := row.get(f"{stage}/{metric}")) and math.isfinite(float(value))
-            ]
-            for stage in ("train", "val", "far")
-        }
-        for metric in metrics
+        metric: {stage: curve(rows, f"{stage}/{metric}") for stage in ("train", "val", "far")} for metric in metrics
     }
+
+
+def curve(rows: list[dict[str, str]], column: str) -> list[tuple[float, float]]:
+    """What was measured over the sequences seen; of a long training every second, third and so on, up to the last."""
+    measured = [(float(row["sequences"]), float(row[column])) for row in rows if row.get(column)]
+    points = [(sequences, value) for sequences, value in measured if math.isfinite(value)]
+    return points[:: -math.ceil(len(points) / POINTS)][::-1] if points else []
 
 
 def choice(node: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,16 @@ def tested(tmp_path_factory) -> Evaluated:
     )
 
 
+def test_a_long_curve_is_thinned_to_its_last_point():
+    rows = [{"sequences": str(i), "val/bits": str(i / 2), "far/bits": ""} for i in range(1201)]
+
+    points = report.curve(rows, "val/bits")
+
+    assert points == [(i, i / 2) for i in range(0, 1201, 3)]
+    assert report.curve(rows[:7], "val/bits") == [(i, i / 2) for i in range(7)]
+    assert report.curve(rows, "far/bits") == []
+
+
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(0.0, 1.0), (-1.0, 1.0), (-2.5, 2.5)]))
 def test_packed_values_come_back_to_within_half_a_level(seed, limits):
     low, high = limits
@@ -403,6 +413,16 @@ def test_a_machine_that_has_diverged_is_shown_without_a_made_up_number(browser, 
     assert (pixels(browser, "M") == 140).all()
     assert "NaN" in browser.run("$('told').innerText")
     assert "NaN" in browser.run("$('table').innerText")
+
+
+def test_a_page_without_any_episode_shows_the_rest(browser, tested, tmp_path):
+    path = tmp_path / "empty.html"
+    path.write_text(page(tested.content | {"episodes": [], "left_out": 5}), encoding="utf-8")
+    browser.open(path)
+
+    assert browser.complaints == []
+    assert "too large" in browser.run("$('guide').textContent")
+    assert browser.run("$('time') === null && $('table').innerText.includes('wrong bits')")
 
 
 def test_hostile_words_stay_words(browser, tested, tmp_path):
