@@ -2,8 +2,10 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -11,6 +13,16 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+# Chromium looks for its pipes there. Both are copied out of the way first, for they may be 3 or 4 themselves.
+AS_3_AND_4 = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 5) for number in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+PATIENCE = 60  # seconds that it may be silent
 
 
 class Page:
@@ -42,6 +54,7 @@ class Page:
     def next(self) -> dict[str, Any]:
         """The next message; what the page complains of or asks the network for is kept."""
         while b"\0" not in self.unread:
+            assert select.select([self.receive], [], [], PATIENCE)[0], "Chromium does not answer"
             received = os.read(self.receive, 1 << 20)
             assert received, "Chromium has ended"
             self.unread += received
@@ -96,15 +109,9 @@ def chromium(profile: Path) -> Iterator[Page]:
     assert CHROMIUM is not None
     to_read, send = os.pipe()
     receive, to_write = os.pipe()
-
-    def as_3_and_4() -> None:
-        """Where Chromium looks for its pipes. Both are moved out of the way first, for they may be 3 or 4."""
-        read, write = os.dup(to_read), os.dup(to_write)
-        os.dup2(read, 3)
-        os.dup2(write, 4)
-
     browser = subprocess.Popen(
         [
+            *(sys.executable, "-c", AS_3_AND_4, str(to_read), str(to_write)),
             CHROMIUM,
             "--headless",
             "--no-sandbox",  # which root may not have
@@ -113,8 +120,7 @@ def chromium(profile: Path) -> Iterator[Page]:
             "--remote-debugging-pipe",
             f"--user-data-dir={profile}",
         ],
-        preexec_fn=as_3_and_4,
-        close_fds=False,
+        pass_fds=(to_read, to_write),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
