@@ -58,11 +58,11 @@ def lightning(steps: int, *words: str) -> list[float]:
 
 def bare(steps: int) -> list[float]:
     """When every step ended."""
-    import torch
+    from callbacks.spikes import ClipSpikes
 
     with TemporaryDirectory() as folder:
-        task, learner, trainer = wired(folder, steps, "logger=csv", "callbacks=none")
-    parameters = list(learner.parameters())
+        task, learner, trainer = wired(folder, steps, "logger=csv", "callbacks=[none,spikes]")
+    (clip,) = (callback for callback in trainer.callbacks if isinstance(callback, ClipSpikes))
     optimizer = learner.optimizer(learner.parameters())
     scheduler = learner.scheduler(optimizer)
     ends = []
@@ -71,7 +71,7 @@ def bare(steps: int) -> list[float]:
         loss = learner.loss(learner.machine(inputs), targets, mask)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, trainer.gradient_clip_val)
+        clip.on_before_optimizer_step(trainer, learner, optimizer)
         optimizer.step()
         scheduler.step()
         ends.append(time.perf_counter())

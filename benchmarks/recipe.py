@@ -22,23 +22,21 @@ from callbacks.results import commit
 
 CHANGES = [
     "",
-    "memory.training_slots=null",
-    "memory.training_slots=null memory.initial_memory=random",
-    "memory.training_slots=32 memory.initial_memory=constant",
-    "optimizer.eps=1e-4 optimizer.lr=4e-4",
-    "optimizer.eps=1e-6",
-    "optimizer.lr=4e-4",
-    "optimizer.lr=1e-4",
-    "trainer.gradient_clip_val=10",
-    "trainer.gradient_clip_val=10 trainer.gradient_clip_algorithm=value",
+    "memory=matrix",
+    "memory=all_slots",
+    "optimizer=rmsprop",
+    "optimizer=rmsprop_fine",
+    "callbacks.spikes.factor=1e9",
+    "callbacks.spikes.factor=1e9 trainer.gradient_clip_val=10",
+    "callbacks.spikes.factor=30",
     "task.batch_size=4",
-    "task.batch_size=16 optimizer.lr=3e-4",
+    "task.batch_size=16",
     "controller=gru",
     "controller=feedforward",
     "memory.initial_weighting=learned",
     "optimizer=adam",
 ]
-SHARED = ["logger=csv", "callbacks=[none,best,last,solved,results]"]
+SHARED = ["logger=csv", "callbacks=[none,best,last,spikes,solved,results]"]
 
 
 def main() -> None:
