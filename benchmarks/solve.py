@@ -14,12 +14,20 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from statistics import median as middle
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from measure import ROOT, processor, put, table
 
-from summarize import Curve, Run, read_curve, read_run, spread
+from summarize import COLOURS, Curve, Run, band, read_curve, read_run, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 RECORDS = ROOT / "docs" / "results.md"
+PUBLISHED = ROOT / "benchmarks" / "published.yaml"
 
 
 def main() -> None:
@@ -38,6 +46,9 @@ def main() -> None:
     command = ["python", "benchmarks/solve.py", "--seeds", options.seeds, "--name", f'"{options.name}"']
     command += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
     lines = record(options.name, " ".join([*command, "--", *options.overrides]), runs, options.jobs)
+    image = f"images/results_{folder.name}.png"
+    picture(runs).savefig(RECORDS.parent / image)
+    lines += [f"![Learning curve and error against length, beside the paper's]({image})", ""]
     put(RECORDS, options.name, lines, "# Results\n")
     print("\n".join(lines))
 
@@ -109,6 +120,46 @@ def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
         "`at n`: mean wrong bits of a sequence at test length n.",
         "",
     ]
+
+
+def picture(runs: list[Run]) -> "Figure":
+    """Bits over the sequences seen and over the test lengths: median and range of the seeds, beside the paper's."""
+    from matplotlib.figure import Figure
+
+    from callbacks.drawing import styled
+
+    @styled
+    def draw() -> Figure:
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        learning, lengths = figure.subplots(1, 2)
+        finished = [run for run in runs if run.results]
+        published = yaml.safe_load(PUBLISHED.read_text()).get(finished[0].task, {})
+        curves = [read_curve(run.folder / "metrics.csv", "val/bits") for run in finished]
+        known = {model: {n: y for n, y in points["learning"].items() if n} for model, points in published.items()}
+        compare(learning, *band(curves), known)
+        learning.set(xlabel="sequences seen", ylabel="bits of a held-out sequence", xscale="log")
+        learning.legend(fontsize=7)
+        names = list(finished[0].results["test"])
+        figures = [[run.results["test"][name]["bits"] for name in names] for run in finished]
+        columns = list(zip(*figures, strict=True))
+        at = [float(name) if name.isdigit() else place for place, name in enumerate(names)]
+        known = {model: points["lengths"] for model, points in published.items() if "lengths" in points}
+        compare(lengths, at, *([by(column) for column in columns] for by in (middle, min, max)), known)
+        lengths.set(xlabel="test length", ylabel="bits of a sequence", xticks=at, xticklabels=names)
+        return figure
+
+    return draw()
+
+
+def compare(ax: "Axes", x: Any, middle: Any, low: Any, high: Any, published: dict[str, dict[int, float]]) -> None:
+    """Our median and range as a line, the paper's figures as marks."""
+    ax.plot(x, middle, ".-", color=COLOURS[0], label="ours: median and range")
+    ax.fill_between(x, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
+    for (model, points), colour, mark in zip(published.items(), COLOURS[1:], "s^o", strict=False):
+        ax.plot(list(points), list(points.values()), mark, color=colour, label=f"paper: {model}")
+    ax.set_yscale("symlog", linthresh=0.1, linscale=0.3)  # a logarithm that reaches 0
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.set_ylim(bottom=0)
 
 
 def median(values: list[float | None]) -> str:

@@ -88,7 +88,8 @@ def test_a_record_of_many_seeds_tells_the_solved_from_the_finished_and_from_the_
         results = {"sequences": 100 * seed, "seconds": seed, "seconds_to_solution": None if errors[1] else seed}
         results |= {"test": test, "versions": {"torch": "2"}, "commit": "abc"}
         (folder / "results.json").write_text(json.dumps(results))
-    lines = solve.record("Some", "python some", [summarize.read_run(tmp_path / s) for s in "1234"], 1)
+    runs = [summarize.read_run(tmp_path / s) for s in "1234"]
+    lines = solve.record("Some", "python some", runs, 1)
     assert "- No wrong bit at any test length: 1 of 4 seeds." in lines
     assert "- No wrong bit at the end on held-out sequences of the training range: 1 of 4 seeds." in lines
     assert "- Sequences to the first held-out evaluation below 0.1 wrong bits: median 200 (200 to 200)." in lines
@@ -100,6 +101,21 @@ def test_a_record_of_many_seeds_tells_the_solved_from_the_finished_and_from_the_
         "| 3 | never | no | 300 | 3 | 1 |",
         "| 4 | failed: ValueError: no number |  |  |  |  |",
     ]
+
+
+def test_the_picture_of_a_record_shows_our_median_and_the_papers_figures(tmp_path):
+    for seed in (1, 2, 3):
+        folder = tmp_path / str(seed)
+        start(folder, seed=seed)
+        (folder / "metrics.csv").write_text(f"sequences,val/bits,val/error_bits\n100,{8 * seed},1\n200,{seed},0\n")
+        results = {"test": {"10": {"bits": 3.0 * seed}, "20": {"bits": 6.0 * seed}}, "seconds_to_solution": None}
+        (folder / "results.json").write_text(json.dumps(results))
+    learning, lengths = solve.picture([summarize.read_run(tmp_path / s) for s in "123"]).axes
+    ours, *paper = learning.lines
+    assert [tuple(point) for point in ours.get_xydata()] == [(100, 16), (200, 2)]
+    assert [tuple(point) for point in lengths.lines[0].get_xydata()] == [(10, 6), (20, 12)]
+    assert [line.get_label() for line in paper] == ["paper: NTM, LSTM", "paper: NTM, feedforward", "paper: LSTM"]
+    assert [tuple(point) for point in paper[2].get_xydata()][0] == (100000, 4.8)  # section 4.1, figure 3
 
 
 @pytest.mark.parametrize("script", ["throughput", "stages", "scaling", "memory", "startup", "overhead"])
