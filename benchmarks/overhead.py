@@ -6,11 +6,15 @@ Copy at the default batch. The bare loop draws the batch, runs, differentiates, 
 Lightning does the same with the default callbacks and loggers. Neither measures held-out sequences. In turn, in one
 process, one thread; a round's rate leaves out its first 50 steps. The aim is 90 % of the bare loop's rate. Where the
 machine is busy, the least time that each step took over the rounds says more than the rounds do.
+
+A second table says what looking costs: of one whole `python train.py`, the time in the callbacks that draw pictures or
+measure heads, as a share of its training, and what they take at its end. The aim is less than 5 % of training.
 """
 
 import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -78,6 +82,53 @@ def bare(steps: int) -> list[float]:
     return ends
 
 
+HOOKS = (
+    "on_train_start",
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_validation_epoch_end",
+    "on_train_end",
+    "on_test_end",
+)
+
+
+def looking(*words: str) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Seconds of a whole training, and of each callback that looks: until its end, and in the test after it."""
+    import hydra
+    import torch
+
+    from callbacks.base import Picture
+    from callbacks.heads import HeadFigures
+    from callbacks.loggers import finish
+
+    spent: Counter[str] = Counter()
+
+    def timed(name: str, hook: Callable) -> Callable:
+        def run(*arguments: object) -> None:
+            start = time.perf_counter()
+            hook(*arguments)
+            spent[name] += time.perf_counter() - start
+
+        return run
+
+    with TemporaryDirectory() as folder:
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "conf")):
+            cfg = hydra.compose("config", [*words, f"output_dir={folder}"])
+        torch.manual_seed(cfg.seed)
+        task, learner, trainer = train.build(cfg)
+        for callback in trainer.callbacks:
+            if isinstance(callback, Picture | HeadFigures):
+                for hook in filter(lambda hook: callable(getattr(callback, hook)), HOOKS):
+                    setattr(callback, hook, timed(type(callback).__name__, getattr(callback, hook)))
+        learner.machine.prepare()
+        start = time.perf_counter()
+        trainer.fit(learner, datamodule=task)
+        seconds, during = time.perf_counter() - start, spent.copy()
+        trainer.test(learner, datamodule=task, verbose=False)
+        finish(trainer)
+    return seconds, {name: (during[name], spent[name] - during[name]) for name in spent}
+
+
 def main() -> None:
     args = options(__doc__).parse_args()
     steps, warm_up, rounds = (4, 1, 1) if args.quick else (1000, WARM_UP, args.rounds)
@@ -105,7 +156,16 @@ def main() -> None:
         rows.append([*row, f"{1e3 * least[name]:.2f}", f"{least['bare loop'] / least[name]:.2f}"])
     lines = [f"{rounds} rounds of {steps} steps, the first {warm_up} not counted.", ""]
     headings = ["", "ms a step (range)", "rate against the bare loop (range)", "least ms", "rate by the least"]
-    report("Overhead", [*lines, *table(headings, rows)], args.record)
+    lines += table(headings, rows)
+
+    progress("a whole training, to see what looking costs")
+    seconds, spent = looking(*(["debug=short", "task.test_lengths=[2]"] if args.quick else []))
+    during, after = (sum(column) for column in zip(*spent.values(), strict=True))
+    each = {"all": (during, after)} | dict(sorted(spent.items(), key=lambda item: -sum(item[1])))
+    rows = [[name, f"{d:.2f}", f"{d / seconds:.2%}", f"{a:.2f}"] for name, (d, a) in each.items()]
+    headings = ["callback", "seconds while training", f"share of {seconds:.1f} s", "seconds at the end"]
+    lines += ["", "What looking costs, of one whole training:", "", *table(headings, rows)]
+    report("Overhead", lines, args.record)
 
 
 if __name__ == "__main__":

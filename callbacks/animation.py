@@ -1,7 +1,10 @@
 """The memory while an episode runs, as an animated GIF."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import lightning as L
 import matplotlib
 import numpy as np
 from jaxtyping import Float
@@ -10,7 +13,7 @@ from matplotlib.colors import Normalize
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch import Tensor
 
-from callbacks.base import Probe
+from callbacks.base import Probe, heading
 from callbacks.drawing import (
     BITS,
     READ,
@@ -26,7 +29,7 @@ from callbacks.drawing import (
     take,
     used_slots,
 )
-from callbacks.figures import memory_of
+from callbacks.figures import memory_of, phase_at
 from ntm.trace import Trace
 
 MILLISECONDS, LAST = 100, 2000  # that a frame stays, and the last one
@@ -49,15 +52,24 @@ class Animation(Probe):
     caption = "The memory and its heads while the episode runs."
     suffix = ".gif"
 
-    def save(self, trace: Trace, path: Path) -> None:
-        # One palette for all: Pillow would choose one for every frame, slowly, and the colours would flicker.
-        shared = palette()
-        first, *others = (frame.quantize(palette=shared, dither=Image.Dither.NONE) for frame in frames(trace))
-        durations = [MILLISECONDS] * len(others) + [LAST]
-        first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
+    def save(self, trainer: L.Trainer, pl_module: Any, path: Path) -> bool:
+        trace = self.trace(trainer, pl_module)
+        if trace is None:
+            return False
+        write_gif(path, frames(trace, heading(trainer, pl_module)), MILLISECONDS)
+        return True
 
 
-def frames(trace: Trace) -> list[Image.Image]:
+def write_gif(path: Path, frames: list[Image.Image], milliseconds: int) -> None:
+    """Frames that stay for so long, the last one longer, for ever."""
+    # One palette for all: Pillow would choose one for every frame, slowly, and the colours would flicker.
+    shared = palette()
+    first, *others = (frame.quantize(palette=shared, dither=Image.Dither.NONE) for frame in frames)
+    durations = [milliseconds] * len(others) + [LAST]
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
+
+
+def frames(trace: Trace, title: str) -> list[Image.Image]:
     """A picture for every step: input and output so far, over the memory with its heads on either side.
 
     From arrays straight to Pillow, for matplotlib's own animations take fifteen times as long.
@@ -83,27 +95,41 @@ def frames(trace: Trace) -> list[Image.Image]:
             coloured(M[t], signed(memory.M), column, row),
             coloured(w_read[t], READ_WEIGHTING, HEAD, row),
         )
-        pages.append(page(t, until(inputs, now), until(outputs, now), block, ends))
+        maps = [
+            Map(("input", phase_at(trace, t), f"t = {t}"), until(inputs, now)),
+            Map(("output",), until(outputs, now)),
+            Map(("write", "memory", "read"), block, ends),
+        ]
+        pages.append(page(title, maps))
     return pages
 
 
-def page(t: int, inputs: Image.Image, outputs: Image.Image, block: Image.Image, ends: tuple[int, int]) -> Image.Image:
-    """The maps of one step under their names, in the colours of the heads; `ends` are the first and the last slot."""
-    maps = [(("input", f"t = {t}"), inputs), (("output", ""), outputs), (("write", "memory", "read"), block)]
-    width = MARGIN + max(image.width for _, image in maps) + 2 * GAP
-    sheet = Image.new("RGB", (width, sum(image.height + CAPTION for _, image in maps) + 2 * GAP), "white")
+class Map(NamedTuple):
+    """A picture under its names, from left to right, and the first and the last row's numbers beside it."""
+
+    names: tuple[str, ...]
+    image: Image.Image
+    rows: tuple[int, int] | None = None
+
+
+def page(title: str, maps: Sequence[Map]) -> Image.Image:
+    """Maps below one another under their names, which are in the colours of the heads."""
+    width = MARGIN + max(image.width for _, image, _ in maps) + 2 * GAP
+    sheet = Image.new("RGB", (width, CAPTION + sum(image.height + CAPTION for _, image, _ in maps) + 2 * GAP), "white")
     pen = ImageDraw.Draw(sheet)
-    y = 0
-    for names, image in maps:
+    pen.text((GAP, GAP), title, INK, FONT)
+    y = CAPTION
+    for names, image, rows in maps:
         y += CAPTION
         sheet.paste(image, (MARGIN, y))
         for i, name in enumerate(names):
-            x = MARGIN + i * image.width // (len(names) - 1)
+            x = MARGIN + i * image.width // max(1, len(names) - 1)
             anchor = "l" if i == 0 else "r" if i == len(names) - 1 else "m"
-            pen.text((x, y - GAP), name, COLOURS.get(name, INK), FONT, anchor + "s")
+            pen.text((x, y - GAP), name, COLOURS.get(name.split()[0] if name else "", INK), FONT, anchor + "s")
+        if rows:
+            pen.text((MARGIN - GAP, y), str(rows[0]), INK, SMALL, "ra")
+            pen.text((MARGIN - GAP, y + image.height), str(rows[1]), INK, SMALL, "rb")
         y += image.height
-    pen.text((MARGIN - GAP, y - block.height), str(ends[0]), INK, SMALL, "ra")
-    pen.text((MARGIN - GAP, y), str(ends[1]), INK, SMALL, "rb")
     return sheet
 
 

@@ -1,11 +1,11 @@
-"""What the pictures share: a style, four colour scales, and panels aligned in time.
+"""What the pictures share: a style, four colour scales, and panels aligned in time under the names of its phases.
 
 The scales are the same in every picture, so that two pictures can be compared: grey for bits, orange for what write
 heads do, blue for what read heads do, purple to green for signed values.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import ceil
 from typing import Any
 
@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from torch import Tensor
+
+from ntm.trace import Phase
 
 DPI = 120
 
@@ -37,6 +39,11 @@ styled = rc_context(
         "ytick.labelcolor": "0.2",
         "xtick.major.size": 2.5,
         "ytick.major.size": 2.5,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "lines.linewidth": 1.2,
+        "svg.fonttype": "none",  # letters stay letters, to be found and edited
+        "pdf.fonttype": 42,
     }
 )
 
@@ -56,6 +63,11 @@ ERROR: Scale = {"cmap": SIGNED, "vmin": -1, "vmax": 1}
 
 MOST_SLOTS = 32  # as many are legible however they are used
 UNUSED = 0.05  # a slot that no head ever weights more than this may be left out of a picture
+
+# Around the panels, in inches: for labels, for colour bars, for the title and the phases, for the axis and a note.
+LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.72, 0.62, 0.62
+GAP = 0.12  # between rows
+STEP, WIDEST = 0.13, 9.5  # of a step, and of all
 
 
 def signed(*values: Tensor) -> Scale:
@@ -110,19 +122,69 @@ def height(num_rows: int, least: float = 0.6, most: float = 3.0) -> float:
     return max(min(0.11 * num_rows, most), least, 1.5 * num_rows / DPI)
 
 
+def grid(widths: Sequence[float], heights: Sequence[float], between: float = GAP) -> tuple[Figure, list[list[Axes]]]:
+    """A figure of panels, rows of columns, as wide and as high as said, in inches; `between` the columns.
+
+    Its places are sums, because matplotlib's layout engines draw a picture twice to find them.
+    """
+    lefts = list(accumulate((width + between for width in widths), initial=LEFT))
+    tops = list(accumulate((row + GAP for row in heights), initial=TOP))
+    width, length = lefts.pop() - between + RIGHT, tops.pop() - GAP + BOTTOM
+    figure = Figure(figsize=(width, length))
+    rows = [
+        [
+            figure.add_axes((left / width, 1 - (top + row) / length, column / width, row / length))
+            for left, column in zip(lefts, widths, strict=True)
+        ]
+        for top, row in zip(tops, heights, strict=True)
+    ]
+    return figure, rows
+
+
 def timelines(num_steps: int, heights: Sequence[float], columns: int = 1) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of aligned rows, as high as said; every panel of a row is followed by a slim one for its colour bar."""
-    width = min(max(0.13 * num_steps, 3.5), 11 / columns)
-    figure = Figure(figsize=(columns * (width + 1.1), sum(heights) + 0.1 * len(heights) + 0.5))
-    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
-    axes = figure.subplots(
-        len(heights), 2 * columns, squeeze=False, height_ratios=heights, width_ratios=[width, 0.08] * columns
-    )
-    for ax in axes[:-1, ::2].flat:
-        ax.tick_params(labelbottom=False)
-    for ax in axes[-1, ::2]:
+    """A figure of rows aligned in time, as high as said, in inches."""
+    width = min(max(STEP * num_steps, 3.5), WIDEST / columns)
+    figure, rows = grid([width] * columns, heights, between=LEFT + RIGHT)
+    for ax in (ax for row in rows for ax in row):
+        ax.tick_params(labelbottom=ax in rows[-1])
+        ax.set_xlim(-0.5, num_steps - 0.5)
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    for ax in rows[-1]:
         ax.set_xlabel("time")
-    return figure, axes.tolist()
+    return figure, rows
+
+
+def inches(ax: Axes) -> tuple[float, float]:
+    """How wide and how high a panel is."""
+    box = ax.get_window_extent()
+    return box.width / ax.figure.dpi, box.height / ax.figure.dpi
+
+
+def title(figure: Figure, text: str) -> None:
+    """What a picture is of, above it."""
+    width, length = figure.get_size_inches()
+    place = {} if figure.get_layout_engine() else {"y": 1 - 0.1 / length}  # a layout engine knows better
+    figure.suptitle(text, x=0.1 / width, ha="left", fontsize=10, **place)
+
+
+def mark_phases(column: Sequence[Axes], phases: Sequence[Phase]) -> None:
+    """Names the phases above the panels of a column, and draws a line where each begins, through all of them."""
+    first = column[0]
+    end = first.get_xlim()[1]
+    width, tall = inches(first)
+    inch = (end + 0.5) / width  # in steps
+    across = first.get_xaxis_transform()
+    ends = [*(phase.start - 0.5 for phase in phases), end][1:]
+    taken: list[tuple[float, float]] = []
+    # The longest first: where two names would touch, the shorter phase goes without.
+    for (name, start), stop in sorted(zip(phases, ends, strict=True), key=lambda p: p[0].start - p[1]):
+        middle, half = (start - 0.5 + stop) / 2, 0.04 * inch * len(name)
+        if all(middle + half < left or right < middle - half for left, right in taken):
+            taken.append((middle - half, middle + half))
+            first.text(middle, 1 + 0.04 / tall, name, ha="center", fontsize=8, color="0.35", transform=across)
+    for ax in column:
+        for phase in phases[1:]:
+            ax.axvline(phase.start - 0.5, color="0.35", linewidth=0.6, linestyle=(0, (3, 2)))
 
 
 def show(
@@ -132,30 +194,30 @@ def show(
     return ax.imshow(values.numpy(force=True), aspect="auto", interpolation="none", extent=extent, **scale)
 
 
-def over_time(
-    panel: Sequence[Axes], values: Float[Tensor, "time rows"], scale: Scale, label: str, first_row: int = 0
-) -> None:
-    """A map with time to the right and rows down, and its colour bar."""
-    ax, bar = panel
+def over_time(ax: Axes, values: Float[Tensor, "time rows"], scale: Scale, label: str, first_row: int = 0) -> AxesImage:
+    """A map with time to the right and rows down."""
     num_steps, num_rows = values.shape
     image = show(ax, values.T, scale, (-0.5, num_steps - 0.5, first_row + num_rows - 0.5, first_row - 0.5))
     ax.set_ylabel(label)
-    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-    color_bar(bar, image)
+    return image
 
 
-def color_bar(bar: Axes, image: AxesImage, label: str = "") -> None:
+def color_bar(image: AxesImage, label: str = "", beside: Axes | None = None) -> None:
+    """A slim bar to the right of a map, or of another panel, with what its colours mean."""
+    ax = beside or image.axes
+    assert ax is not None
+    inch = 1 / inches(ax)[0]
     low, high = image.get_clim()
-    bar.figure.colorbar(image, cax=bar, ticks=sorted({low, 0, high}), format="{x:g}", label=label)
+    bar = ax.inset_axes((1 + 0.06 * inch, 0, 0.08 * inch, 1))
+    ax.figure.colorbar(image, cax=bar, ticks=sorted({low, 0, high}), format="{x:g}", label=label)
 
 
-def weighting_over_time(
-    panel: Sequence[Axes], w: Float[Tensor, "time slots"], slots: range, scale: Scale, label: str
-) -> None:
+def weighting_over_time(ax: Axes, w: Float[Tensor, "time slots"], slots: range, scale: Scale, label: str) -> AxesImage:
     """A weighting over time, a stretch of slots down."""
-    over_time(panel, take(w, slots), scale, label, first_row=slots.start)
-    number_slots(panel[0], w.shape[-1])
+    image = over_time(ax, take(w, slots), scale, label, first_row=slots.start)
+    number_slots(ax, w.shape[-1])
+    return image
 
 
 def number_slots(ax: Axes, num_slots: int) -> None:
@@ -164,12 +226,9 @@ def number_slots(ax: Axes, num_slots: int) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: str(int(y) % num_slots)))
 
 
-def mark_scored(panel: Sequence[Axes], mask: Bool[Tensor, " time"]) -> None:
-    """A bar along the top of the steps that count; the others fade."""
-    ax = panel[0]
-    above: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "linewidth": 0}
-    ax.broken_barh(runs(mask), (1.0, 0.06), color="0.2", clip_on=False, **above)
-    ax.broken_barh(runs(~mask), (0.0, 1.0), color="white", alpha=0.6, **above)
+def fade_unscored(ax: Axes, mask: Bool[Tensor, " time"]) -> None:
+    """The steps that do not count are paler than those that do."""
+    ax.broken_barh(runs(~mask), (0.0, 1.0), color="white", alpha=0.6, transform=ax.get_xaxis_transform(), linewidth=0)
 
 
 def runs(mask: Bool[Tensor, " time"]) -> list[tuple[float, int]]:
@@ -180,4 +239,4 @@ def runs(mask: Bool[Tensor, " time"]) -> list[tuple[float, int]]:
 
 def note(figure: Figure, text: str) -> None:
     """Small print below a picture."""
-    figure.supxlabel(text, x=0.99, ha="right", fontsize=8, color="0.35")
+    figure.supxlabel(text, x=1 - 0.1 / figure.get_figwidth(), ha="right", fontsize=8, color="0.35")

@@ -11,7 +11,7 @@ class Episode(Probe):
     """Logs `figures/episode` every `every` sequences and after a test: four strips over time."""
 
     name = "episode"
-    caption = "White error is a right answer; grey steps do not count."
+    caption = "White error is a right answer; paler steps do not count."
     needs_memory = False
 
     def draw(self, trace: Trace) -> Figure:

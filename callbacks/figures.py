@@ -1,25 +1,39 @@
 """Pictures of an episode: each a pure function of a `Trace`. Time runs to the right; slots and channels run down."""
 
+from collections.abc import Mapping
+from itertools import pairwise
+from string import ascii_uppercase
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from callbacks.drawing import (
     BITS,
     ERROR,
+    LEFT,
     READ,
     READ_WEIGHTING,
+    READS,
+    RIGHT,
+    TOP,
+    WIDEST,
     WRITE,
     WRITE_WEIGHTING,
+    WRITES,
     Scale,
     bits_or_signed,
     color_bar,
+    fade_unscored,
+    grid,
     height,
-    mark_scored,
+    mark_phases,
     note,
     number_slots,
     numbered,
@@ -33,9 +47,12 @@ from callbacks.drawing import (
     weighting_over_time,
     which_slots,
 )
+from callbacks.heads import over_steps
 from ntm.trace import MemoryTrace, Trace
 
 MOMENTS = 8  # heatmaps in a picture of the memory's evolution
+FOCUSED = 0.5  # a weighting of more than this is on one slot
+MOST_BOXES = 12  # more would hide the picture
 
 
 @styled
@@ -43,20 +60,27 @@ def episode(trace: Trace) -> Figure:
     """What went in, what should have come out, what did, and the difference on the steps that count."""
     error = torch.where(trace.mask.unsqueeze(-1), trace.outputs - trace.targets, torch.nan)
     strips = [
-        ("input", trace.inputs, bits_or_signed(trace.inputs)),
-        ("target", trace.targets, BITS),
-        ("output", trace.outputs, BITS),
-        ("error", error, ERROR),
+        ("input", trace.inputs, bits_or_signed(trace.inputs), ""),
+        ("target", trace.targets, BITS, ""),
+        ("output", trace.outputs, BITS, "probability"),
+        ("error", error, ERROR, "output - target"),
     ]
-    figure, rows = timelines(len(error), [height(values.shape[1], least=0.9) for _, values, _ in strips])
-    for panel, (name, values, scale) in zip(rows, strips, strict=True):
-        over_time(panel, values, scale, f"{name}\nchannel")
+    figure, rows = timelines(len(error), [height(values.shape[1], least=0.9) for _, values, _, _ in strips])
+    for (ax,), (name, values, scale, means) in zip(rows, strips, strict=True):
+        image = over_time(ax, values, scale, f"{name}\nchannel")
+        if means or scale["vmin"]:
+            color_bar(image, means)
         if name != "input":
-            mark_scored(panel, trace.mask)
-    rows[2][1].set_ylabel("probability")
-    rows[3][1].set_ylabel("output - target")
-    note(figure, "bars mark the scored steps; the others fade")
+            fade_unscored(ax, trace.mask)
+    mark_phases([ax for (ax,) in rows], trace.phases)
+    note(figure, f"{wrong_bits(trace)}; paler steps do not count")
     return figure
+
+
+def wrong_bits(trace: Trace) -> str:
+    """How many bits of the answer are wrong after rounding, of how many."""
+    wrong = (trace.outputs.round() != trace.targets)[trace.mask]
+    return f"{int(wrong.sum())} of {wrong.numel()} bits wrong"
 
 
 @styled
@@ -69,31 +93,48 @@ def weightings(trace: Trace) -> Figure:
         *((label, w, READ_WEIGHTING) for label, w in numbered("read head", memory.w_read)),
     ]
     maps = [height(len(slots), least=0.8, most=6 / len(heads))] * len(heads)
-    figure, (first, *middle, last) = timelines(
-        len(trace.inputs), [height(trace.inputs.shape[1]), *maps, height(trace.outputs.shape[1])]
-    )
+    figure, rows = timelines(len(trace.inputs), [height(trace.inputs.shape[1]), *maps, height(trace.outputs.shape[1])])
+    first, *middle, last = (ax for (ax,) in rows)
     over_time(first, trace.inputs, bits_or_signed(trace.inputs), "input\nchannel")
-    for panel, (label, w, scale) in zip(middle, heads, strict=True):
-        weighting_over_time(panel, w, slots, scale, f"{label}\nslot")
+    for ax, (label, w, scale) in zip(middle, heads, strict=True):
+        color_bar(weighting_over_time(ax, w, slots, scale, f"{label}\nslot"))
     over_time(last, trace.outputs, BITS, "output\nchannel")
-    mark_scored(last, trace.mask)
+    fade_unscored(last, trace.mask)
+    mark_phases([first, *middle, last], trace.phases)
     note(figure, which_slots(slots, memory.M.shape[1]))
     return figure
 
 
 @styled
 def memory(trace: Trace) -> Figure:
-    """The matrix as the episode left it, every slot of it."""
-    M = memory_of(trace).M[-1]
+    """The matrix as the episode left it, every slot of it, between when each slot was written and when it was read.
+
+    Of several heads, the greatest weight.
+    """
+    memory = memory_of(trace)
+    M = memory.M[-1]
     num_slots, slot_width = M.shape
-    width, length = height(slot_width, least=1.6, most=6.0), height(num_slots, least=1.6, most=6.0)
-    figure = Figure(figsize=(width + 1.1, length + 0.7), layout="constrained")
-    ax, bar = figure.subplots(1, 2, width_ratios=[width, 0.08])
+    time = min(max(0.06 * len(memory.M), 1.5), 4.0)
+    between = 0.15
+    figure, ((left, ax, right),) = grid(
+        [time, height(slot_width, least=1.6, most=6.0), time], [height(num_slots, least=1.6, most=6.0)], between
+    )
     image = show(ax, M, signed(M), (-0.5, slot_width - 0.5, num_slots - 0.5, -0.5))
-    number_slots(ax, num_slots)
-    ax.set(xlabel="width", ylabel="slot", title=f"memory at t = {len(trace.inputs) - 1}")
+    ax.set(xlabel=f"width\nmemory at t = {len(memory.M) - 1}")
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    color_bar(bar, image)
+    for side, w, scale, what in [
+        (left, memory.w_write, WRITE_WEIGHTING, "when written"),
+        (right, memory.w_read, READ_WEIGHTING, "when read"),
+    ]:
+        over_time(side, w.amax(1), scale, "")
+        side.set_xlabel(f"time\n{what}")
+        side.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+        mark_phases([side], trace.phases)
+    for panel in (left, ax, right):
+        number_slots(panel, num_slots)
+        panel.tick_params(labelleft=panel is left)
+    left.set_ylabel("slot")
+    color_bar(image, "memory M", beside=right)
     return figure
 
 
@@ -108,22 +149,22 @@ def evolution(trace: Trace) -> Figure:
     moments = sorted({round(t) for t in torch.linspace(0, len(M) - 1, MOMENTS).tolist()})
 
     panel = 0.8 + 0.12 * (w_write.shape[1] + w_read.shape[1])
-    figure = Figure(figsize=(len(moments) * panel + 2.2, height(len(slots), least=1.6, most=5.0) + 0.8))
-    figure.set_layout_engine("constrained", w_pad=0.03, wspace=0)
-    *axes, write_bar, bar, read_bar = figure.subplots(
-        1, len(moments) + 3, width_ratios=[panel] * len(moments) + [0.08] * 3
-    )
-    for ax, t in zip(axes, moments, strict=True):
+    figure, (row,) = grid([panel] * len(moments), [height(len(slots), least=1.6, most=5.0)], between=0.08)
+    for ax, t in zip(row, moments, strict=True):
         images = between_its_heads(ax, M[t], w_write[t], w_read[t], slots.start, signed(M))
         number_slots(ax, num_slots)
-        ax.tick_params(labelleft=ax is axes[0])
+        ax.tick_params(labelleft=ax is row[0])
         ax.set_title(f"t = {t}")
-    axes[0].set_ylabel("slot")
-    color_bar(write_bar, images[0], "write weighting (w)")
-    color_bar(bar, images[1], "memory (M)")
-    color_bar(read_bar, images[2], "read weighting (r)")
-    note(figure, which_slots(slots, num_slots))
+        ax.set_xlabel(phase_at(trace, t), fontsize=8, color="0.35")
+    row[0].set_ylabel("slot")
+    color_bar(images[1], "memory M")
+    note(figure, which_slots(slots, num_slots) or "write weightings on the left (w), read weightings on the right (r)")
     return figure
+
+
+def phase_at(trace: Trace, t: int) -> str:
+    """The name of the phase of a step."""
+    return next((name for name, start in reversed(trace.phases) if start <= t), "")
 
 
 def between_its_heads(
@@ -154,11 +195,38 @@ def between_its_heads(
     return images
 
 
+class Echo(NamedTuple):
+    """Steps on which a read head is where a write head was: `length` of each, from these on."""
+
+    head: int  # the read head
+    written: int
+    read: int
+    length: int
+
+
+def echoes(trace: Trace) -> list[Echo]:
+    """What of the answer is read where something was written: the latest write before it to the slot in focus."""
+    memory = memory_of(trace)
+    writing = memory.w_write.amax(1) > FOCUSED
+    found = []
+    for head, w in enumerate(memory.w_read.unbind(1)):
+        pairs = []
+        for t in trace.mask.nonzero().flatten().tolist():
+            peak, slot = w[t].max(0)
+            before = writing[: t + 1, slot].nonzero().flatten()
+            if peak > FOCUSED and len(before):
+                pairs.append((int(before[-1]), t))
+        starts = [i for i, (s, t) in enumerate(pairs) if i == 0 or (s - 1, t - 1) != pairs[i - 1]]
+        found += [Echo(head, *pairs[i], stop - i) for i, stop in pairwise([*starts, len(pairs)])]
+    return found
+
+
 @styled
 def written_and_read(trace: Trace) -> Figure:
     """What is read is what was written: the add vectors beside the reads, over the weightings that placed them.
 
     The paper's figure 6: a head that reads slots in the order they were written gives the left picture back, later.
+    Boxes with one letter hold the same slots.
     """
     memory = memory_of(trace)
     slots = used_slots(memory.w_write, memory.w_read)
@@ -168,26 +236,109 @@ def written_and_read(trace: Trace) -> Figure:
     map_row = height(len(slots), least=0.8, most=4 / num_heads)
     channels = max(height(trace.inputs.shape[1]), height(trace.outputs.shape[1]))
     figure, rows = timelines(len(trace.inputs), [channels] + [row] * num_heads + [map_row] * num_heads, columns=2)
-    left, right = [row[:2] for row in rows], [row[2:] for row in rows]
+    left, right = ([row[side] for row in rows] for side in (0, 1))
     over_time(left[0], trace.inputs, bits_or_signed(trace.inputs), "input\nchannel")
     over_time(right[0], trace.outputs, BITS, "output\nchannel")
-    mark_scored(right[0], trace.mask)
+    fade_unscored(right[0], trace.mask)
     for (_, *panels), vectors, what, w, head, weighting in [
         (left, memory.a, "add vector", memory.w_write, "write head", WRITE_WEIGHTING),
         (right, memory.r, "read vector", memory.w_read, "read head", READ_WEIGHTING),
     ]:
-        for panel, (name, vector) in zip(panels, numbered(what, vectors), strict=False):
-            over_time(panel, vector, scale, f"{name}\nwidth")
-        for panel, (name, focus) in zip(panels[num_heads:], numbered(head, w), strict=False):
-            weighting_over_time(panel, focus, slots, weighting, f"{name}\nslot")
-            last = panel
-        last[0].tick_params(labelbottom=True)
-        last[0].set_xlabel("time")
-    for ax, bar in left + right:
+        for ax, (name, vector) in zip(panels, numbered(what, vectors), strict=False):
+            color_bar(over_time(ax, vector, scale, f"{name}\nwidth"))
+        for ax, (name, focus) in zip(panels[num_heads:], numbered(head, w), strict=False):
+            color_bar(weighting_over_time(ax, focus, slots, weighting, f"{name}\nslot"))
+            last = ax
+        last.tick_params(labelbottom=True)
+        last.set_xlabel("time")
+    for side in (left, right):
+        mark_phases([ax for ax in side if ax.images], trace.phases)
+    letters: dict[tuple[int, int], str] = {}
+    for echo in sorted(echoes(trace), key=lambda echo: -echo.length)[:MOST_BOXES]:
+        letter = letters.setdefault((echo.written, echo.length), ascii_uppercase[len(letters)])
+        for ax in left[1 : 1 + memory.a.shape[1]]:
+            box(ax, echo.written, echo.length, letter)
+        box(right[1 + echo.head], echo.read, echo.length, letter)
+    for ax in left + right:
         if not ax.images:  # one side has more heads than the other
             ax.remove()
-            bar.remove()
     note(figure, which_slots(slots, memory.M.shape[1]))
+    return figure
+
+
+def box(ax: Axes, start: int, length: int, letter: str) -> None:
+    """A frame around some steps of a map, and its letter above it."""
+    bottom, top = ax.get_ylim()
+    at = (start - 0.5, top)
+    ax.add_patch(Rectangle(at, length, bottom - top, fill=False, edgecolor="black", linewidth=1.6, clip_on=False))
+    middle = (start - 0.5 + length / 2, top)
+    ax.annotate(letter, middle, (0, 2), textcoords="offset points", ha="center", fontsize=7, weight="bold")
+
+
+@styled
+def addressing(trace: Trace) -> Figure:
+    """What every head was told at every step, and how sharp its focus was: the parameters of section 3.3 over time."""
+    memory = memory_of(trace)
+    reach = max(1, memory.write.s.shape[-1] // 2)
+    panels = [
+        ("peak", "greatest\nweight", (-0.05, 1.05)),
+        ("strength", "key\nstrength", (0, None)),
+        ("gate", "gate", (-0.05, 1.05)),
+        ("shift", "shift\n(slots)", (-1.1 * reach, 1.1 * reach)),
+        ("sharpening", "sharpening", (1, None)),
+        ("erase", "erase", (-0.05, 1.05)),
+        ("add", "add\n(size)", (-0.05, 1.05)),
+    ]
+    figure, rows = timelines(len(trace.inputs), [0.7] * len(panels))
+    measured = over_steps(memory)
+    for (ax,), (name, text, limits) in zip(rows, panels, strict=True):
+        for kind, cmap in (("write", WRITES), ("read", READS)):
+            heads = measured[kind][name].unbind(1) if name in measured[kind] else ()
+            for i, values in enumerate(heads):
+                shade = cmap(0.6 if len(heads) == 1 else 0.35 + 0.6 * i / (len(heads) - 1))
+                label = f"{kind} head {i + 1}" if len(heads) > 1 else f"{kind} head"
+                ax.plot(values.numpy(force=True), color=shade, label=label, drawstyle="steps-mid")
+        ax.set_ylim(*limits)
+        ax.set_ylabel(text)
+    figure.legend(*rows[0][0].get_legend_handles_labels(), loc="upper right", ncols=4)
+    mark_phases([ax for (ax,) in rows], trace.phases)
+    return figure
+
+
+@styled
+def generalisation(episodes: Mapping[str, Trace]) -> Figure:
+    """The answers to episodes of several lengths: target, output and error, side by side; figures 4 and 5.
+
+    Only the steps that count; `episodes` by how they are called.
+    """
+    cell = min(0.07, WIDEST / max(int(trace.mask.sum()) for trace in episodes.values()))
+    rows = [max(0.07 * trace.outputs.shape[1], 0.25) for trace in episodes.values()]
+    strip, below, beside, narrowest = max(rows), 0.05, 0.3, 1.15
+    block = 3 * (strip + below) + 0.5
+
+    places, x, y = [], 0.0, 0.0  # of the blocks, as words on a page
+    for trace in episodes.values():
+        width = cell * int(trace.mask.sum())
+        if x and x + width > WIDEST:
+            x, y = 0.0, y + block
+        places.append((x, y, width))
+        x += max(width, narrowest) + beside
+    width = LEFT + max(x + max(w, narrowest) for x, _, w in places) + RIGHT
+    length = TOP + y + block + 0.1
+    figure = Figure(figsize=(width, length))
+    for (name, trace), (x, y, w) in zip(episodes.items(), places, strict=True):
+        targets, outputs = trace.targets[trace.mask], trace.outputs[trace.mask]
+        for i, (what, values, scale) in enumerate(
+            [("target", targets, BITS), ("output", outputs, BITS), ("error", outputs - targets, ERROR)]
+        ):
+            top = TOP + y + i * (strip + below)
+            ax = figure.add_axes(((LEFT + x) / width, 1 - (top + strip) / length, w / width, strip / length))
+            over_time(ax, values, scale, what if x == 0 else "")
+            ax.set(xticks=[], yticks=[])
+            if what == "target":
+                ax.set_title(name, loc="left")
+            if what == "error":
+                ax.set_xlabel(wrong_bits(trace), loc="left", fontsize=8, color="0.35")
     return figure
 
 

@@ -37,16 +37,20 @@ class HeadFigures(L.Callback):
 
 def head_figures(memory: MemoryTrace) -> dict[str, Float[Tensor, ""]]:
     """Every figure of every head over an episode, as `read0/peak`; heads are counted from 0."""
-    written = {"erase": memory.e.mean(-1), "add": memory.a.abs().mean(-1)}
-    kinds = [
-        ("read", addressing_figures(memory.w_read, memory.read)),
-        ("write", addressing_figures(memory.w_write, memory.write) | written),
-    ]
     return {
         f"{kind}{head}/{name}": mean
-        for kind, figures in kinds
+        for kind, figures in over_steps(memory).items()
         for name, values in figures.items()
         for head, mean in enumerate(values.mean(0))
+    }
+
+
+def over_steps(memory: MemoryTrace) -> dict[str, dict[str, Float[Tensor, "time heads"]]]:
+    """Every figure of the read and of the write heads, at every step of an episode."""
+    written = {"erase": memory.e.mean(-1), "add": memory.a.abs().mean(-1)}
+    return {
+        "read": addressing_figures(memory.w_read, memory.read),
+        "write": addressing_figures(memory.w_write, memory.write) | written,
     }
 
 

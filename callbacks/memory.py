@@ -11,7 +11,7 @@ class Memory(Probe):
     """Logs `figures/memory` every `every` sequences and after a test: the matrix."""
 
     name = "memory"
-    caption = "Rows that were written stand out from those that were not."
+    caption = "Between when each slot was written and when it was read."
 
     def draw(self, trace: Trace) -> Figure:
         return figures.memory(trace)

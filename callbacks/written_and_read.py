@@ -11,7 +11,7 @@ class WrittenAndRead(Probe):
     """Logs `figures/written_and_read` every `every` sequences and after a test: a map of each."""
 
     name = "written_and_read"
-    caption = "In a learned copy the columns that went in come out."
+    caption = "Boxes with one letter are the same slots: in a learned copy the columns that went in come out."
 
     def draw(self, trace: Trace) -> Figure:
         return figures.written_and_read(trace)

@@ -24,6 +24,7 @@ RULES: dict[str, Any] = {
     "checkpoint": str | None,
     "resume": str | None,
     "allow": list[str],
+    "vector": Literal["svg", "pdf"] | None,
     "trainer.precision": Literal["32-true", "64-true", 32, 64],
     "trainer.max_steps": PositiveInt,
     "trainer.val_check_interval": PositiveInt,

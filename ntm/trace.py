@@ -1,6 +1,7 @@
 """Everything that happened inside a machine during one episode, stacked over time: what figures are drawn from."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -22,6 +23,13 @@ class MemoryTrace:
     read: Addressing
 
 
+class Phase(NamedTuple):
+    """A stretch of an episode, up to where the next one starts."""
+
+    name: str
+    start: int  # its first step
+
+
 @dataclass(frozen=True)
 class Trace:
     """One episode: what went in, what should have come out, what did, and what the memory did meanwhile."""
@@ -31,3 +39,4 @@ class Trace:
     mask: Bool[Tensor, " time"]
     outputs: Float[Tensor, "time output"]  # probabilities that the bit is 1
     memory: MemoryTrace | None  # None for a machine without one
+    phases: tuple[Phase, ...] = ()  # what the task calls the stretches of the episode; the machine does not know

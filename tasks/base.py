@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from ntm.batch import Batch
 from ntm.metrics import METRICS, Metric
+from ntm.trace import Phase
 
 Length = PositiveInt | tuple[PositiveInt, ...]
 Purpose = Literal["training", "validation", "far", "test", "probe", "redraw"]
@@ -31,13 +32,14 @@ class Task(L.LightningDataModule, ABC):
     seed: every run is measured on the same sequences.
 
     A length is one number, or a number for each of the `numbers` that a task names: `[20, 10]` is 20 vectors, 10 times.
-    Where several are asked for, a lone number stands for all. `metrics` are what is reported of the task.
+    Where several are asked for, a lone number stands for all. `metrics` are what is reported of the task, and `phases`
+    names the stretches of an episode in its pictures.
     """
 
     input_size: int
     output_size: int
     shortest = 1  # the least number that makes sense in a length
-    numbers: ClassVar[tuple[str, ...]] = ("length",)  # what the numbers of a length count
+    numbers: ClassVar[tuple[str, ...]] = ("vectors",)  # what the numbers of a length count
     metrics: Mapping[str, Metric] = METRICS
 
     @validate_call
@@ -132,9 +134,26 @@ class Task(L.LightningDataModule, ABC):
         """What Lightning finds out anew for every batch: it is three tensors."""
         return Batch(*(field.to(device) for field in batch))
 
-    def probe(self) -> Batch:
-        """One episode to look inside of, always the same."""
-        return self.sample(self.probe_length, 1, generator("probe", *lengths(self.probe_length)))
+    def probe(self, length: Length | None = None) -> Batch:
+        """One episode to look inside of, always the same; of `probe_length`, or of another length."""
+        length = length or self.probe_length
+        return self.sample(length, 1, generator("probe", *lengths(length)))
+
+    def phases(self, length: Length) -> tuple[Phase, ...]:
+        """The stretches of an episode by their names, the first from step 0. A task may know more of them."""
+        answer = int(self.probe(length).mask.int().argmax())
+        return (Phase("input", 0), Phase("answer", answer)) if answer else (Phase("answer", 0),)
+
+    def counts(self, length: Length) -> str:
+        """What a length counts: `10 vectors, 1 repeat`."""
+        return ", ".join(
+            f"{count} {what.removesuffix('s') if count == 1 else what}"
+            for count, what in zip(lengths(length), self.numbers, strict=True)
+        )
+
+    def title(self, length: Length) -> str:
+        """The task and a length, as a picture of it is called: `repeat copy, 10 vectors, 1 repeat`."""
+        return f"{type(self).__module__.rpartition('.')[2].replace('_', ' ')}, {self.counts(length)}"
 
 
 class Stream:

@@ -6,6 +6,7 @@ import torch
 from pydantic import PositiveInt, validate_call
 
 from ntm.batch import Batch
+from ntm.trace import Phase
 from tasks.base import Length, Task, random_bits
 
 
@@ -45,3 +46,10 @@ class Copy(Task):
         mask = torch.zeros(batch_size, end + 1 + length, dtype=torch.bool)
         mask[:, end + 1 :] = True
         return Batch(inputs, targets, mask)
+
+    def phases(self, length: Length) -> tuple[Phase, ...]:
+        assert isinstance(length, int)
+        start = self.num_flags - 1
+        flag = (Phase("start", 0),) if start else ()
+        end = start + length
+        return (*flag, Phase("input", start), Phase("delimiter", end), Phase("answer", end + 1))

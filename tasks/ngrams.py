@@ -33,6 +33,7 @@ class NGrams(Task):
 
     input_size = 1
     output_size = 1
+    numbers = ("bits",)
 
     @validate_call
     def __init__(self, *, num_context: PositiveInt, **stream: Any):

@@ -6,6 +6,7 @@ import torch
 from pydantic import PositiveInt, validate_call
 
 from ntm.batch import Batch
+from ntm.trace import Phase
 from tasks.base import Length, Task, random_bits
 
 
@@ -25,6 +26,7 @@ class Recall(Task):
     """
 
     shortest = 2  # the query has an item after it
+    numbers = ("items",)
 
     @validate_call
     def __init__(
@@ -44,8 +46,7 @@ class Recall(Task):
         rows = torch.arange(batch_size)
 
         spacing = self.item_length + 1  # an item and the delimiter before it
-        asked = length * spacing + (1 if self.layout == "paper" else 0)  # the first query delimiter
-        answer = asked + self.item_length + 2
+        _, (_, asked), (_, answer) = self.phases(length)  # asked is the first query delimiter
         time = answer + self.item_length
 
         inputs = items.new_zeros(batch_size, time, self.input_size)
@@ -60,3 +61,8 @@ class Recall(Task):
         mask = torch.zeros(batch_size, time, dtype=torch.bool)
         mask[:, answer:] = True
         return Batch(inputs, targets, mask)
+
+    def phases(self, length: Length) -> tuple[Phase, ...]:
+        assert isinstance(length, int)
+        asked = length * (self.item_length + 1) + (1 if self.layout == "paper" else 0)
+        return Phase("items", 0), Phase("query", asked), Phase("answer", asked + self.item_length + 2)

@@ -7,6 +7,7 @@ import torch
 from pydantic import PositiveInt, validate_call
 
 from ntm.batch import Batch
+from ntm.trace import Phase
 from tasks.base import Length, Task, random_bits
 
 # The paper's counts, 1 to 10, are shown with mean 0 and variance 1. What a number on the channel means does not change
@@ -55,3 +56,8 @@ class RepeatCopy(Task):
         mask = torch.zeros(batch_size, end + 1, dtype=torch.bool)
         mask[:, answer:] = True
         return Batch(inputs, targets, mask)
+
+    def phases(self, length: Length) -> tuple[Phase, ...]:
+        assert isinstance(length, tuple)
+        num_vectors, _ = length
+        return Phase("input", 0), Phase("delimiter, count", num_vectors), Phase("answer", num_vectors + 2)

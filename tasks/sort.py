@@ -6,6 +6,7 @@ import torch
 from pydantic import PositiveInt, validate_call
 
 from ntm.batch import Batch
+from ntm.trace import Phase
 from tasks.base import Length, Task, random_bits
 
 
@@ -48,3 +49,7 @@ class Sort(Task):
         mask = torch.zeros(batch_size, time, dtype=torch.bool)
         mask[:, answer:] = True
         return Batch(inputs, targets, mask)
+
+    def phases(self, length: Length) -> tuple[Phase, ...]:
+        assert isinstance(length, int)
+        return Phase("input", 0), Phase("delimiter", length), Phase("answer", length + 1)

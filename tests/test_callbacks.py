@@ -12,13 +12,16 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from matplotlib.figure import Figure
+from PIL import Image
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from callbacks.addressing import Addressing as AddressingPicture
 from callbacks.animation import Animation
 from callbacks.base import Probe, evaluating
 from callbacks.episode import Episode
 from callbacks.evolution import Evolution
+from callbacks.film import Film
 from callbacks.heads import HeadFigures, head_figures
 from callbacks.loggers import Wandb
 from callbacks.memory import Memory
@@ -35,9 +38,10 @@ from ntm.machine import Machine
 from ntm.memories.matrix import MatrixMemory
 from ntm.memories.none import NoMemory
 from ntm.metrics import METRICS
-from ntm.trace import MemoryTrace, Trace
+from ntm.trace import MemoryTrace, Phase, Trace
 
 BATCH_SIZE = 2
+PROBES = [Episode, Weightings, Memory, Evolution, WrittenAndRead, AddressingPicture, Animation]
 
 pytestmark = [
     # Lightning advises workers for its loaders; these hold a list.
@@ -112,8 +116,16 @@ class Task(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return self.batches(1)
 
+    probe_length = 2
+
     def probe(self) -> Batch:
         return self.batch(1)
+
+    def phases(self, length: int) -> tuple[Phase, ...]:
+        return (Phase("answer", 0),)
+
+    def title(self, length: int) -> str:
+        return f"nothing, {length} steps"
 
 
 def trainer(*callbacks: L.Callback, steps: int = 8, logger=False, **settings) -> L.Trainer:
@@ -144,7 +156,7 @@ def pictures(folder: Path) -> list[str]:
 
 
 def test_a_picture_is_made_whenever_a_multiple_of_every_is_passed(tmp_path):
-    trainer(Blank(every=5, folder=tmp_path)).fit(Learner(), Task())
+    trainer(Blank(every=5, folder=tmp_path, vector=None)).fit(Learner(), Task())
 
     assert pictures(tmp_path) == ["blank_00000006.png", "blank_00000010.png", "blank_00000016.png"]
 
@@ -157,7 +169,7 @@ def test_a_picture_is_made_once_for_a_number_of_sequences(tmp_path):
             drawn.append(trace)
             return super().draw(trace)
 
-    learner, run = Learner(), trainer(Counting(every=4, folder=tmp_path))
+    learner, run = Learner(), trainer(Counting(every=4, folder=tmp_path, vector=None))
     run.fit(learner, Task())
     run.test(learner, Task(), verbose=False)
 
@@ -165,34 +177,79 @@ def test_a_picture_is_made_once_for_a_number_of_sequences(tmp_path):
 
 
 def test_testing_alone_makes_a_picture(tmp_path):
-    trainer(Blank(every=5, folder=tmp_path)).test(Learner(), Task(), verbose=False)
+    trainer(Blank(every=5, folder=tmp_path, vector=None)).test(Learner(), Task(), verbose=False)
 
     assert pictures(tmp_path) == ["blank_00000000.png"]
 
 
 def test_a_resumed_run_makes_the_pictures_of_an_uninterrupted_one(tmp_path):
-    first = trainer(Blank(every=5, folder=tmp_path / "first"), steps=4)
+    first = trainer(Blank(every=5, folder=tmp_path / "first", vector=None), steps=4)
     first.fit(Learner(), Task())
     first.save_checkpoint(tmp_path / "last.ckpt")
 
-    trainer(Blank(every=5, folder=tmp_path / "second")).fit(Learner(), Task(), ckpt_path=tmp_path / "last.ckpt")
+    trainer(Blank(every=5, folder=tmp_path / "second", vector=None)).fit(
+        Learner(), Task(), ckpt_path=tmp_path / "last.ckpt"
+    )
 
     assert pictures(tmp_path / "first") == ["blank_00000006.png"]
     assert pictures(tmp_path / "second") == ["blank_00000010.png", "blank_00000016.png"]
 
 
 def test_every_member_draws_a_real_machine(tmp_path):
-    members = [Episode, Weightings, Memory, Evolution, WrittenAndRead, Animation]
+    trainer(*(member(every=2, folder=tmp_path, vector=None) for member in PROBES), steps=1).fit(Learner(), Task())
 
-    trainer(*(member(every=2, folder=tmp_path) for member in members), steps=1).fit(Learner(), Task())
+    assert pictures(tmp_path) == sorted(f"{member.name}_00000002{member.suffix}" for member in PROBES)
 
-    assert pictures(tmp_path) == sorted(f"{member.name}_00000002{member.suffix}" for member in members)
+
+def film(folder: Path) -> Film:
+    return Film(first=2, growth=2, folder=folder, vector=None)
+
+
+def test_a_film_has_a_frame_before_the_first_step_one_for_each_growth_and_the_last(tmp_path):
+    taking = film(tmp_path)
+    trainer(taking, steps=5).fit(Learner(), Task())
+
+    assert sorted(taking.taken) == [0, 2, 4, 8]
+    with Image.open(tmp_path / "film_00000010.gif") as gif:
+        assert gif.n_frames == 5
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_the_film_of_a_resumed_run_is_that_of_an_uninterrupted_one(memory, tmp_path):
+    def run(name: str, steps: int, **resumed) -> bytes:
+        L.seed_everything(1, verbose=False)
+        made = trainer(film(tmp_path / name), steps=steps)
+        made.fit(Learner(memory=memory), Task(), **resumed)
+        made.save_checkpoint(tmp_path / f"{name}.ckpt")
+        return (tmp_path / name / f"film_{2 * steps:08d}.gif").read_bytes()
+
+    whole, half = run("whole", 6), run("half", 3)
+
+    assert half != whole
+    assert run("resumed", 6, ckpt_path=tmp_path / "half.ckpt", weights_only=True) == whole
+
+
+def test_every_picture_comes_in_a_vector_format_on_request(tmp_path):
+    made = trainer(
+        Episode(every=99, folder=tmp_path, vector="svg"), Weightings(every=99, folder=tmp_path, vector="pdf")
+    )
+    made.test(Learner(), Task(), verbose=False)
+
+    assert pictures(tmp_path) == [
+        "episode_00000000.png",
+        "episode_00000000.svg",
+        "weightings_00000000.pdf",
+        "weightings_00000000.png",
+    ]
+    drawn = (tmp_path / "episode_00000000.svg").read_text()
+    assert "nothing, 2 steps - 0 sequences seen" in drawn  # letters, not outlines
+    assert (tmp_path / "weightings_00000000.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_machine_without_memory_has_pictures_of_its_episode_alone(tmp_path):
-    members = [Episode, Weightings, Memory, Evolution, WrittenAndRead, Animation]
-
-    trainer(*(member(every=2, folder=tmp_path) for member in members), steps=1).fit(Learner(memory=False), Task())
+    trainer(*(member(every=2, folder=tmp_path, vector=None) for member in PROBES), steps=1).fit(
+        Learner(memory=False), Task()
+    )
 
     assert pictures(tmp_path) == ["episode_00000002.png"]
 
@@ -204,7 +261,7 @@ def test_looking_does_not_disturb_the_training(tmp_path):
         trainer(*callbacks, val_check_interval=2, limit_val_batches=1).fit(learner, Task())
         return {"random numbers": torch.get_rng_state(), **learner.state_dict()}
 
-    unseen, seen = weights_after(), weights_after(Blank(every=2, folder=tmp_path), HeadFigures())
+    unseen, seen = weights_after(), weights_after(Blank(every=2, folder=tmp_path, vector=None), HeadFigures())
 
     assert all(torch.equal(unseen[name], seen[name]) for name in unseen)
 
@@ -222,7 +279,7 @@ def test_looking_gives_every_part_its_own_mode_back():
 
 def test_a_wrong_setting_is_refused(tmp_path):
     with pytest.raises(ValueError, match="every"):
-        Blank(every=0, folder=tmp_path)
+        Blank(every=0, folder=tmp_path, vector=None)
 
 
 @pytest.fixture
@@ -233,7 +290,10 @@ def offline(tmp_path) -> Iterator[Wandb]:
 
 
 def test_weights_and_biases_gets_every_picture_and_animations_that_move(offline, tmp_path):
-    members = [Blank(every=2, folder=tmp_path / "figures"), Animation(every=2, folder=tmp_path / "figures")]
+    members = [
+        Blank(every=2, folder=tmp_path / "figures", vector=None),
+        Animation(every=2, folder=tmp_path / "figures", vector=None),
+    ]
 
     trainer(*members, steps=2, logger=offline).fit(Learner(), Task())
 
@@ -245,7 +305,10 @@ def test_weights_and_biases_gets_every_picture_and_animations_that_move(offline,
 def test_tensorboard_gets_every_picture(tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     logger = TensorBoardLogger(tmp_path)
-    members = [Blank(every=2, folder=tmp_path / "figures"), Animation(every=2, folder=tmp_path / "figures")]
+    members = [
+        Blank(every=2, folder=tmp_path / "figures", vector=None),
+        Animation(every=2, folder=tmp_path / "figures", vector=None),
+    ]
 
     trainer(*members, steps=2, logger=logger).fit(Learner(), Task())
 

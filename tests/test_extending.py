@@ -56,6 +56,6 @@ def test_the_task_samples(recipe):
 def test_the_callback_draws(recipe, tmp_path):
     callback, config = recipe("callback")
     trace = machine(lstm(), matrix_memory()).trace(EPISODE)
-    made = callback(every=config["gates"]["every"], folder=tmp_path)
+    made = callback(every=config["gates"]["every"], folder=tmp_path, vector=None)
     assert made.name == "gates"
     assert isinstance(made.draw(trace), Figure)

@@ -1,21 +1,34 @@
 """Every picture shows the numbers of its trace, the right way round, on its own scale."""
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from callbacks import figures
-from callbacks.animation import Animation, frames
+from callbacks import curves, figures
+from callbacks.animation import frames, write_gif
 from callbacks.drawing import runs, used_slots
+from callbacks.film import frames as film_frames
+from callbacks.film import frozen
+from callbacks.heads import over_steps
 from ntm.heads import Addressing
-from ntm.trace import MemoryTrace, Trace
+from ntm.trace import MemoryTrace, Phase, Trace
 
-FIGURES = [figures.episode, figures.weightings, figures.memory, figures.evolution, figures.written_and_read]
+FIGURES = [
+    figures.episode,
+    figures.weightings,
+    figures.memory,
+    figures.evolution,
+    figures.written_and_read,
+    figures.addressing,
+]
 TIME, SLOTS, WIDTH, WRITE_HEADS, READ_HEADS = 5, 2, 4, 2, 3  # all different, so that a swapped axis shows
 
 
@@ -109,18 +122,20 @@ def test_weightings_show_every_write_head_and_then_every_read_head(trace):
     assert {shown[name].images[0].get_clim() for name in writes + reads} == {(0, 1)}
 
 
-def test_memory_is_the_last_one_with_slots_down_and_width_to_the_right(trace):
-    (ax,) = panels(figures.memory(trace)).values()
+def test_memory_is_the_last_one_between_when_it_was_written_and_when_it_was_read(trace):
+    left, middle, right = figures.memory(trace).axes
 
-    np.testing.assert_array_equal(ax.images[0].get_array(), trace.memory.M[-1])
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "slot")
-    assert ax.images[0].get_clim() == (-1, 1)
+    np.testing.assert_array_equal(middle.images[0].get_array(), trace.memory.M[-1])
+    assert (middle.get_xlabel(), left.get_ylabel()) == (f"width\nmemory at t = {TIME - 1}", "slot")
+    assert middle.images[0].get_clim() == (-1, 1)
+    assert_shows(left, trace.memory.w_write.amax(1))
+    assert_shows(right, trace.memory.w_read.amax(1))
 
 
 def test_a_memory_beyond_one_widens_its_scale_evenly(trace):
     trace.memory.M[-1, 0, 0] = -1.3
 
-    (ax,) = panels(figures.memory(trace)).values()
+    _, ax, _ = figures.memory(trace).axes
 
     assert ax.images[0].get_clim() == (-1.5, 1.5)
 
@@ -159,8 +174,8 @@ def test_every_panel_is_labelled(draw, trace):
     figure = draw(trace)
 
     drawn = [ax for ax in figure.axes if len(ax.images) == 1]
-    assert all(ax.get_ylabel() for ax in drawn)
-    assert any(ax.get_xlabel() in ("time", "width") for ax in drawn) or draw is figures.evolution
+    assert all(ax.get_ylabel() or ax.get_xlabel() for ax in drawn)
+    assert any(ax.get_xlabel().startswith(("time", "width")) for ax in figure.axes) or draw is figures.evolution
 
 
 @pytest.mark.parametrize("draw", FIGURES)
@@ -185,7 +200,7 @@ def test_drawing_opens_no_pyplot_figure_and_leaves_the_style_alone(trace):
     assert dict(matplotlib.rcParams) == before
 
 
-@pytest.mark.parametrize("draw", [*FIGURES[1:], frames])
+@pytest.mark.parametrize("draw", [*FIGURES[1:], lambda trace: frames(trace, "copy")])
 def test_a_picture_of_no_memory_is_refused(draw, trace):
     without = Trace(trace.inputs, trace.targets, trace.mask, trace.outputs, memory=None)
 
@@ -236,7 +251,7 @@ def test_a_picture_of_some_slots_gives_them_their_own_numbers_and_says_so(trace)
 def test_an_animation_has_a_frame_for_every_step(trace, tmp_path):
     path = tmp_path / "memory.gif"
 
-    Animation(every=1, folder=tmp_path).save(trace, path)
+    write_gif(path, frames(trace, "copy"), 100)
 
     with Image.open(path) as gif:
         assert gif.n_frames == TIME
@@ -247,7 +262,7 @@ def test_an_animation_shows_where_the_heads_are(trace):
     trace.memory.w_write[:] = torch.tensor([1.0, 0.0])  # always on slot 0
     trace.memory.w_read[:] = torch.tensor([0.0, 1.0])
 
-    shown = np.asarray(frames(trace)[3])
+    shown = np.asarray(frames(trace, "copy")[3])
 
     bottom = shown.shape[0] - 10
     left, right = shown[:bottom, 34:66], shown[:bottom, -74:-10]
@@ -256,3 +271,180 @@ def test_an_animation_shows_where_the_heads_are(trace):
     assert len(write) > 0
     assert len(read) > 0
     assert write[:, 0].max() < read[:, 0].min()
+
+
+PHASES = (Phase("input", 0), Phase("delimiter", 2), Phase("answer", 3))
+
+
+@pytest.mark.parametrize("draw", [figures.episode, figures.weightings, figures.addressing])
+def test_phases_are_named_over_their_steps_and_begin_with_a_line_through_every_panel(draw, trace):
+    panels = draw(replace(trace, phases=PHASES)).axes
+
+    names = {text.get_text(): text.get_position()[0] for text in panels[0].texts}
+    assert names == {"input": 0.5, "delimiter": 2, "answer": 3.5}
+    assert [[line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"] for ax in panels] == [
+        [1.5, 2.5]
+    ] * len(panels)
+
+
+@pytest.mark.parametrize("short", ["delimiter", "a delimiter with too many words"])
+def test_a_phase_of_one_step_is_named_where_there_is_room(short, trace):
+    long = Trace(
+        *(value.repeat(8, *[1] * (value.ndim - 1)) for value in (trace.inputs, trace.targets, trace.mask)),
+        outputs=trace.outputs.repeat(8, 1),
+        memory=None,
+        phases=(Phase("input", 0), Phase(short, 19), Phase("answer", 20)),
+    )
+
+    names = {text.get_text(): text.get_position()[0] for text in figures.episode(long).axes[0].texts}
+
+    room = {"delimiter": 19} if short == "delimiter" else {}
+    assert names == {"input": 9, "answer": 29.5} | room
+
+
+def shades(figure: Figure, ax: Axes) -> np.ndarray:
+    """How dark each quarter of a panel is on the page: top left, top right, bottom left, bottom right."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    page = 255.0 - np.asarray(canvas.buffer_rgba())[..., :3].mean(-1)
+    box = ax.get_window_extent()
+    top, bottom = page.shape[0] - round(box.y1), page.shape[0] - round(box.y0)
+    panel = page[top + 2 : bottom - 2, round(box.x0) + 2 : round(box.x1) - 2]
+    return np.array([half.mean() for rows in np.array_split(panel, 2) for half in np.array_split(rows, 2, axis=1)])
+
+
+def test_on_the_page_an_early_focus_on_the_last_slot_is_dark_at_the_bottom_left(trace):
+    memory = trace.memory
+    memory.w_write.zero_()
+    memory.w_read.zero_()
+    memory.w_write[:2, 1, 1] = 1.0  # the second head, in the first two of five steps, on the last of two slots
+    figure = figures.weightings(trace)
+    shown = panels(figure)
+
+    dark = shades(figure, shown["write head 2"])
+    assert dark.argmax() == 2
+    assert np.delete(dark, 2).max() < 0.02 * dark[2]
+    assert max(shades(figure, shown[name]).max() for name in ("write head 1", "read head 2")) == 0
+
+
+def echoing(written: list[int], read: list[int], scored: int, slots: int = 8) -> Trace:
+    """One head that writes these slots in turn, one that reads those, and an answer from a step on."""
+    steps = len(written)
+    told = Addressing(
+        *(torch.ones(steps, 1, 2), torch.ones(steps, 1), torch.ones(steps, 1)),
+        s=torch.ones(steps, 1, 1),
+        gamma=torch.ones(steps, 1),
+    )
+    vectors = torch.zeros(steps, 1, 2)
+    memory = MemoryTrace(
+        torch.zeros(steps, slots, 2),
+        weighting(*written, slots=slots),
+        weighting(*read, slots=slots),
+        vectors,
+        vectors,
+        vectors,
+        told,
+        told,
+    )
+    return Trace(vectors[:, 0], vectors[:, 0], torch.arange(steps) >= scored, vectors[:, 0], memory)
+
+
+def test_echoes_are_runs_of_answered_steps_and_of_the_latest_writes_to_their_slots():
+    #                 0  1  2  3  4  5  6  7
+    trace = echoing([1, 2, 3, 2, 7, 7, 7, 7], [1, 1, 1, 1, 1, 2, 3, 2], scored=4)
+
+    assert figures.echoes(trace) == [(0, 0, 4, 1), (0, 3, 5, 1), (0, 2, 6, 2)]
+    assert figures.echoes(echoing([4, 5, 6, 0, 0, 0], [0, 0, 0, 4, 5, 6], scored=3)) == [(0, 0, 3, 3)]
+    assert figures.echoes(echoing([4, 5, 6, 0, 0, 0], [4, 5, 6, 1, 1, 1], scored=3)) == []
+
+
+def test_boxes_with_one_letter_mark_what_was_written_and_where_it_is_read():
+    shown = panels(figures.written_and_read(echoing([4, 5, 6, 0, 0, 0], [0, 0, 0, 4, 5, 6], scored=3)))
+
+    marked = {name: [(p.get_x(), p.get_width()) for p in ax.patches] for name, ax in shown.items() if "vector" in name}
+    assert marked == {"add vector": [(-0.5, 3)], "read vector": [(2.5, 3)]}
+    assert {shown[name].texts[-1].get_text() for name in marked} == {"A"}
+
+
+def test_addressing_draws_every_head_in_every_panel_that_is_about_it(trace):
+    figure = figures.addressing(trace)
+
+    shown = {ax.get_ylabel().split("\n")[0]: ax for ax in figure.axes}
+    assert {name: len(ax.lines) for name, ax in shown.items()} == {
+        **dict.fromkeys(("greatest", "key", "gate", "shift", "sharpening"), WRITE_HEADS + READ_HEADS),
+        **dict.fromkeys(("erase", "add"), WRITE_HEADS),
+    }
+    measured = over_steps(trace.memory)
+    np.testing.assert_array_equal(shown["greatest"].lines[1].get_ydata(), measured["write"]["peak"][:, 1])
+    np.testing.assert_array_equal(shown["greatest"].lines[2].get_ydata(), measured["read"]["peak"][:, 0])
+    np.testing.assert_array_equal(shown["add"].lines[0].get_ydata(), trace.memory.a[:, 0].abs().mean(-1))
+
+
+def test_generalisation_shows_the_scored_steps_of_every_length(trace):
+    longer = echoing([0] * 9, [0] * 9, scored=2)
+
+    figure = figures.generalisation({"2 vectors": trace, "7 vectors": longer})
+
+    target, output, error, *others = figure.axes
+    assert [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")] == ["2 vectors", "7 vectors"]
+    np.testing.assert_array_equal(target.images[0].get_array(), trace.targets[3:].T)
+    np.testing.assert_array_equal(output.images[0].get_array(), trace.outputs[3:].T)
+    np.testing.assert_array_equal(error.images[0].get_array(), (trace.outputs - trace.targets)[3:].T)
+    assert error.get_xlabel() == figures.wrong_bits(trace)
+    assert others[0].images[0].get_array().shape == (2, 7)
+
+
+def test_wrong_bits_are_counted_on_the_scored_steps_after_rounding(trace):
+    trace.outputs[:] = trace.targets
+    trace.outputs[0] = 1 - trace.targets[0]  # not scored
+    trace.outputs[3, 0] = 0.6 if trace.targets[3, 0] == 0 else 0.4
+    assert figures.wrong_bits(trace) == "1 of 6 bits wrong"
+
+
+def test_a_film_has_a_frame_for_every_moment_and_shows_what_the_machine_did_then(trace):
+    early = replace(trace, memory=replace(trace.memory, w_write=torch.zeros(TIME, WRITE_HEADS, SLOTS)))
+    taken = {number: frozen(then) for number, then in ((500, early), (40, trace))}
+
+    first, last = film_frames(trace, taken, "copy")
+
+    assert first.size == last.size
+    orange = [(np.asarray(page).reshape(-1, 3) == (0x7A, 0x2E, 0x00)).all(-1).any() for page in (first, last)]
+    trace.memory.w_write[:] = 1.0
+    (bright,) = film_frames(trace, {9: frozen(trace)}, "copy")
+    assert orange == [False, False]
+    assert (np.asarray(bright).reshape(-1, 3) == (0x7A, 0x2E, 0x00)).all(-1).any()
+    assert not np.array_equal(np.asarray(first), np.asarray(last))
+
+
+ROWS = [
+    {"sequences": 400.0, "val/error_bits": 4.0, "val/bits": 40.0, "far/error_bits": 9.0, "head/read0/peak": 0.2},
+    {"sequences": 800.0, "val/error_bits": 0.0, "val/bits": 0.1, "head/read0/peak": 0.9, "head/write0/peak": 0.8},
+]
+
+
+def test_learning_draws_each_figure_over_the_sequences_seen():
+    wrong, cost, peak = curves.learning(ROWS).axes
+
+    near, far = (line.get_xydata().tolist() for line in wrong.lines)
+    assert near == [[400, 4], [800, 0]]
+    assert far == [[400, 9]]
+    assert [line.get_ydata().tolist() for line in cost.lines] == [[40, 0.1]]
+    assert [line.get_xydata().tolist() for line in peak.lines] == [[[800, 0.8]], [[400, 0.2], [800, 0.9]]]
+    assert peak.get_xlabel() == "training sequences seen"
+
+
+def test_validations_are_the_rows_that_measured_held_out_sequences(tmp_path):
+    path = tmp_path / "metrics.csv"
+    assert curves.validations(path) == []
+    path.write_text("sequences,train/loss,val/error_bits\n8,0.5,\n16,,2.5\n")
+    assert curves.validations(path) == [{"sequences": 16.0, "val/error_bits": 2.5}]
+
+
+def test_lengths_draws_wrong_bits_and_cost_of_every_test_length():
+    test = {"10": {"error_bits": 0.0, "bits": 0.5}, "120": {"error_bits": 3.0, "bits": 20.0}}
+    (ax,) = curves.lengths(test, ("1", "20")).axes
+    assert {line.get_label(): line.get_ydata().tolist() for line in ax.lines} == {
+        "wrong bits": [0.0, 3.0],
+        "cost in bits": [0.5, 20.0],
+    }
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "120"]

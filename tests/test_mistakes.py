@@ -148,6 +148,8 @@ MISTAKES = [
     ("logger.wandb.log_model=best", "logger.wandb.log_model=best", "all"),
     ("logger.wandb.settings.init_timeout=0", "logger.wandb.settings.init_timeout=0", "greater than 0"),
     ("+logger.wandb.settings.api_key=5ec2e7", "logger.wandb.settings.api_key would be written", "wandb login"),
+    ("vector=png", "vector=png", "svg"),
+    ("callbacks.film.growth=1", "callbacks.film.growth=1", "greater than 1"),
     ("callbacks.progress.refresh_rate=-1", "callbacks.progress.refresh_rate=-1"),
     ("callbacks.progress.refresh_rate=often", "callbacks.progress.refresh_rate=often"),
     ("+callbacks.last.every_n_train_steps=-1", "callbacks.last.every_n_train_steps=-1"),

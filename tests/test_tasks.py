@@ -447,3 +447,28 @@ def test_far_sequences_are_longer_than_any_of_training_and_none_of_the_test_set(
     for loader in task.test_dataloader():
         for tested in loader:
             assert tested.inputs.shape != batch.inputs.shape or not torch.equal(tested.inputs, batch.inputs)
+
+
+@pytest.mark.parametrize("override", ["", "task.layout=keras"])
+def test_the_phases_of_an_episode_lead_from_its_first_step_to_its_answer(name, override):
+    if override and name not in ("copy", "recall"):
+        pytest.skip("it has one layout")
+    task = build(name, *override.split())
+    for length in (task.probe_length, task.far_length, *task.test_lengths):
+        starts = [phase.start for phase in task.phases(length)]
+        inputs, _, mask = task.probe(length)
+        assert starts == sorted(set(starts))
+        assert starts[0] == 0
+        assert task.phases(length)[-1] == ("answer", int(mask.int().argmax()))
+        named = dict(task.phases(length))
+        if "delimiter" in named:
+            assert inputs[0, named["delimiter"], -1] == 1
+        if "query" in named:
+            assert inputs[0, named["query"], -1] == inputs[0, named["answer"] - 1, -1] == 1
+
+
+def test_a_title_names_the_task_and_counts_what_its_length_counts():
+    assert build("copy").title(20) == "copy, 20 vectors"
+    assert build("recall").title(6) == "recall, 6 items"
+    assert build("repeat_copy").title((10, 1)) == "repeat copy, 10 vectors, 1 repeat"
+    assert build("ngrams").title(200) == "ngrams, 200 bits"

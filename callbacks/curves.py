@@ -1,0 +1,94 @@
+"""Figures over a run: each a pure function of what it measured."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from callbacks.drawing import READS, WRITES, grid, note, styled
+
+Row = Mapping[str, float]  # the figures of one measurement, by their names
+
+NEAR, FAR = "#000000", "#CC79A7"  # neither is the colour of a head
+HEADS = ("peak", "gate", "strength", "shift", "sharpening")
+
+
+def validations(metrics: Path) -> list[Row]:
+    """What each validation of a run measured, from its metrics.csv; nothing where there is no such file."""
+    if not metrics.exists():
+        return []
+    with metrics.open() as file:
+        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    return [row for row in rows if "val/error_bits" in row]
+
+
+@styled
+def learning(rows: list[Row]) -> Figure:
+    """Held-out wrong bits and cost, and what every head does meanwhile, over the training sequences seen."""
+    names = {name for row in rows for name in row}
+    told = [name for name in HEADS if any(key.startswith("head/") and key.endswith(f"/{name}") for key in names)]
+    figure, panels = grid([5.5], [1.5, 1.5, *[0.8] * len(told)])
+    wrong, cost, *heads = (ax for (ax,) in panels)
+    for ax, measure, label in [
+        (wrong, "error_bits", "wrong bits\na sequence"),
+        (cost, "bits", "cost\nbits a sequence"),
+    ]:
+        for stage, colour, of in [("val", NEAR, "training range"), ("far", FAR, "far beyond it")]:
+            curve(ax, rows, f"{stage}/{measure}", colour, of)
+        from_zero(ax)
+        ax.set_ylabel(label)
+    wrong.legend(loc="upper right")
+    for ax, name in zip(heads, told, strict=True):
+        for kind, cmap in (("write", WRITES), ("read", READS)):
+            own = sorted(key for key in names if key.startswith(f"head/{kind}") and key.endswith(f"/{name}"))
+            for i, key in enumerate(own):
+                curve(ax, rows, key, cmap(0.6 if len(own) == 1 else 0.35 + 0.6 * i / (len(own) - 1)), f"{kind} head")
+        ax.set_ylabel(name)
+    for (ax,) in panels:
+        ax.tick_params(labelbottom=ax is panels[-1][0])
+        ax.set_xlim(0, max(row["sequences"] for row in rows))
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+    panels[-1][0].set_xlabel("training sequences seen")
+    if told:
+        note(figure, "write heads orange, read heads blue: means over the steps of the fixed example")
+    return figure
+
+
+def curve(ax: Axes, rows: list[Row], name: str, colour: str | tuple[float, ...], label: str) -> None:
+    points = [(row["sequences"], row[name]) for row in rows if name in row]
+    if points:
+        ax.plot(*zip(*points, strict=True), color=colour, label=label, marker=".", markersize=3, clip_on=False)
+
+
+def from_zero(ax: Axes) -> None:
+    """A logarithm that reaches 0, which is where a curve should end."""
+    ax.set_yscale("symlog", linthresh=0.1, linscale=0.3)
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.set_ylim(0, max(1, ax.get_ylim()[1]))
+
+
+@styled
+def lengths(test: Mapping[str, Row], trained: tuple[str, str]) -> Figure:
+    """Wrong bits and cost of a sequence over the test lengths, after figure 11 of the paper.
+
+    `test` has a measurement for every length, by its name; `trained` names the training range's least and greatest.
+    """
+    figure, ((ax,),) = grid([5.5], [2.4])
+    for name, colour, label in [("error_bits", NEAR, "wrong bits"), ("bits", FAR, "cost in bits")]:
+        ax.plot(
+            list(test),
+            [row[name] for row in test.values()],
+            color=colour,
+            label=label,
+            marker="o",
+            markersize=4,
+            clip_on=False,
+        )
+    from_zero(ax)
+    ax.set(xlabel="test length", ylabel="of a sequence")
+    ax.margins(x=0.05)
+    ax.legend(loc="upper left")
+    note(figure, f"trained on lengths from {trained[0]} to {trained[1]}")
+    return figure

@@ -1,0 +1,209 @@
+"""Draw docs/gallery.md and its pictures from trained machines; it trains nothing.
+
+    python docs/gallery.py copy=outputs/copy/.../checkpoints/best.ckpt recall=outputs/recall/.../checkpoints/best.ckpt
+
+Each word is a task's name and a checkpoint. What a run has left beside its checkpoints, learning curves and its
+command, is used where it is there.
+"""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import train
+from callbacks import animation, curves, figures, film
+from callbacks.base import write
+from ntm.batch import Batch
+from ntm.checkpoints import read_checkpoint
+from ntm.learner import Learner
+from ntm.metrics import Metric
+from ntm.trace import Trace
+from tasks.base import Length, Task, key
+
+DOCS = Path(__file__).parent
+COLOURS = 96  # of a PNG: enough for three scales and letters
+
+# The paper's own lengths, where its figures show them: 4, 5 and 8. Elsewhere the task's test lengths.
+LENGTHS: dict[str, list[Length]] = {"copy": [10, 20, 30, 50, 120]}
+
+
+class Machine(NamedTuple):
+    """A trained machine and where it came from."""
+
+    name: str
+    task: Task
+    learner: Learner
+    checkpoint: dict
+    run: Path  # the folder of its training
+
+    def trace(self, length: Length) -> Trace:
+        """What it does with the task's fixed example of a length."""
+        with torch.no_grad():
+            return replace(self.learner.machine.trace(self.task.probe(length)), phases=self.task.phases(length))
+
+    def answer(self, length: Length) -> Trace:
+        """What it answers, without what its memory does meanwhile: that is quick."""
+        inputs, targets, mask = (field[0] for field in self.task.probe(length))
+        with torch.no_grad():
+            return Trace(inputs, targets, mask, torch.sigmoid(self.learner.machine(inputs[None]))[0], None)
+
+
+def load(word: str) -> Machine:
+    """The machine that NAME=CHECKPOINT names."""
+    name, _, path = word.partition("=")
+    checkpoint = read_checkpoint(path)
+    cfg = OmegaConf.create(checkpoint["config"])
+    assert isinstance(cfg, DictConfig)
+    cfg.logger, cfg.callbacks, cfg.output_dir = {}, {}, "unused"
+    task, learner, _ = train.build(cfg)
+    learner.load_state_dict(checkpoint["state_dict"])
+    learner.eval()
+    folder = Path(path).resolve().parent
+    return Machine(name, task, learner, checkpoint, folder.parent if folder.name == "checkpoints" else folder)
+
+
+def measured(machine: Machine) -> dict[str, dict[str, float]]:
+    """Every metric at every test length."""
+
+    def mean(batches: list[Batch], metric: Metric) -> float:
+        answered = ((machine.learner.machine(batch.inputs), *batch[1:]) for batch in batches)
+        with torch.no_grad():
+            return fmean(value for answer in answered for value in metric(*answer).tolist())
+
+    loaders = zip(machine.task.test_lengths, machine.task.test_dataloader(), strict=True)
+    return {
+        key(length): {name: mean(list(loader), metric) for name, metric in machine.task.metrics.items()}
+        for length, loader in loaders
+    }
+
+
+def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
+    """Draws them one after the other: the file, what it shows for who cannot see it, and what to look for."""
+    task, checkpoint = machine.task, machine.checkpoint
+    length = task.probe_length
+    trace = machine.trace(length)
+    seen = f"{checkpoint['sequences']:,} sequences seen"
+    title, of_all = f"{task.title(length)} - {seen}", f"{machine.name.replace('_', ' ')} - {seen}"
+    shown = LENGTHS.get(machine.name, task.test_lengths)
+    answers = {task.counts(each): machine.answer(each) for each in shown}
+    wrong = "; ".join(f"{name}: {figures.wrong_bits(answer)}" for name, answer in answers.items())
+
+    def draw(name: str, figure: Figure, title: str = title) -> Path:
+        path = images / f"gallery_{machine.name}_{name}.png"
+        write(figure, path, title, vector=None)
+        with Image.open(path) as image:
+            image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+        return path
+
+    def animate(name: str, frames: list[Image.Image], milliseconds: int) -> Path:
+        path = images / f"gallery_{machine.name}_{name}.gif"
+        animation.write_gif(path, frames, milliseconds)
+        return path
+
+    yield (
+        draw("generalisation", figures.generalisation(answers), of_all),
+        f"Target, output and error of the answer to one sequence of each length. {wrong}.",
+        "One sequence of each length, the steps that count: what it should say, what it says, and the difference.",
+    )
+    test = measured(machine)
+    yield (
+        draw("lengths", curves.lengths(test, (key(task.min_length), key(task.max_length))), of_all),
+        "Wrong bits of a sequence over the test lengths: "
+        + "; ".join(f"{name}: {row['error_bits']:.3g}" for name, row in test.items())
+        + ".",
+        f"Over {task.test_size} held-out sequences of every length.",
+    )
+    if trace.memory is None:
+        return
+    yield (
+        draw("weightings", figures.weightings(trace)),
+        "Input, the weighting of every write head and of every read head, and output, aligned in time.",
+        "Where every head focuses. A sharp diagonal: it moves one slot a step. A jump: it found its place by content.",
+    )
+    yield (
+        draw("written_and_read", figures.written_and_read(trace)),
+        "On the left input, add vectors and write weightings; on the right output, read vectors and read weightings; "
+        f"{len(figures.echoes(trace))} boxes join what is written and what is read.",
+        "What is written and what is read: with the same letter, from the same slots. Figures 6 and 12 of the paper.",
+    )
+    taken = checkpoint.get("callbacks", {}).get("Film", {}).get("taken")
+    if taken:
+        frames = film.frames(trace, taken | {checkpoint["sequences"]: film.frozen(trace)}, task.title(length))
+        yield (
+            animate("film", frames, film.MILLISECONDS),
+            f"Animation: one episode at {len(frames)} moments of training, from no sequence seen to the last.",
+            "The same episode over the course of training.",
+        )
+    yield (
+        animate("animation", animation.frames(trace, title), animation.MILLISECONDS),
+        "Animation: input and output so far over the memory, with the write weighting on its left and the read "
+        "weighting on its right, step by step.",
+        "One episode, step by step.",
+    )
+    yield (
+        draw("memory", figures.memory(trace)),
+        "The memory at the end of the episode, between the write weightings and the read weightings over time.",
+        "What is left in the memory, between when each slot was written and when it was read.",
+    )
+    yield (
+        draw("evolution", figures.evolution(trace)),
+        f"The memory at {figures.MOMENTS} moments, between its write weighting and its read weighting.",
+        "The memory as it fills.",
+    )
+    yield (
+        draw("addressing", figures.addressing(trace)),
+        "Greatest weight, key strength, gate, shift, sharpening, erase and add of every head over time.",
+        "What the heads are told, step by step: section 3.3 of the paper.",
+    )
+    rows = curves.validations(machine.run / "metrics.csv")
+    if rows:
+        yield (
+            draw("learning", curves.learning(rows), of_all),
+            "Held-out wrong bits and cost, and peak, gate, strength, shift and sharpening of every head over the "
+            "sequences seen.",
+            "How it learned, and what its heads did meanwhile.",
+        )
+
+
+def origin(machine: Machine) -> str:
+    """Where a machine came from: its command, its seed and its commit, as far as its run says."""
+    config, results = machine.checkpoint["config"], machine.run / "results.json"
+    said = f"Seed {config['seed']}, {machine.checkpoint['sequences']:,} sequences."
+    if not results.exists():
+        return said
+    run = json.loads(results.read_text())
+    words = [word for word in shlex.split(run["command"])[1:] if not word.startswith("hydra.run.dir=")]
+    return f"    {shlex.join(['python', 'train.py', *words])}\n\n{said} Commit {run['commit'][:10]}."
+
+
+def gallery(words: list[str], folder: Path) -> None:
+    """Write gallery.md and its images into a folder."""
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    lines = ["# Gallery", "", "Drawn by `python docs/gallery.py TASK=CHECKPOINT ...` from trained machines."]
+    lines += ["[How to read the pictures](../README.md#how-to-read-the-pictures).", ""]
+    for word in words:
+        machine = load(word)
+        lines += [f"## {machine.name.replace('_', ' ').capitalize()}", "", origin(machine), ""]
+        for path, alt, caption in pictures(machine, images):
+            print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB", flush=True)
+            lines += [caption, "", f"![{alt}](images/{path.name})", ""]
+    (folder / "gallery.md").write_text("\n".join(lines).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    if not sys.argv[1:] or not all("=" in word for word in sys.argv[1:]):
+        sys.exit(__doc__)
+    gallery(sys.argv[1:], DOCS)
