@@ -184,7 +184,8 @@ def check(cfg: DictConfig) -> "Trainer":
         with explained("engine", cfg):
             device = trainer.strategy.root_device
             inputs = trainer.precision_plugin.convert_input(torch.empty(1, 1, task.input_size, device=device))
-            learner.machine.to_empty(device=device).fuses(inputs)
+            with trainer.precision_plugin.forward_context():
+                learner.machine.to_empty(device=device).fuses(inputs)
     if cfg.checkpoint is not None:
         from ntm.checkpoints import read_checkpoint
 

@@ -150,7 +150,7 @@ def main() -> None:
     args = parser.parse_args()
     import train  # noqa: F401 - once, for all
 
-    kills, steps = (1, 10) if args.quick else (args.kills, 400)
+    kills, steps = (1, 10) if args.quick else (args.kills, 120)
     variants = dict(list(VARIANTS.items())[:1]) if args.quick else VARIANTS
     rows, differing = [], 0
     for number, (name, words) in enumerate(variants.items()):

@@ -25,7 +25,7 @@ RULES: dict[str, Any] = {
     "resume": str | None,
     "allow": list[str],
     "vector": Literal["svg", "pdf"] | None,
-    "trainer.precision": Literal["32-true", "64-true", 32, 64],
+    "trainer.precision": Literal["32-true", "64-true", "bf16-mixed", 32, 64],
     "trainer.max_steps": PositiveInt,
     "trainer.val_check_interval": PositiveInt,
     "trainer.log_every_n_steps": PositiveInt,

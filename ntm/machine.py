@@ -77,9 +77,10 @@ class Machine(nn.Module):
             # Nothing comes back from the memory, so the controller need not wait for it. The interface is carried
             # along for its weights' gradients (there may be none, yet training over devices waits for all of them).
             h, _ = self.controller.unroll(inputs, self.controller.initial_state(len(inputs)))
-            return self.output(torch.cat([h, self.interface(h)[..., :0]], dim=-1))
+            return self.output(torch.cat([h, self.interface(h)[..., :0]], dim=-1)).to(inputs.dtype)
         compiled = partial(compiled_step(), self) if self.compiles else None
-        return torch.stack([step.output for step in self.steps(inputs, compiled)], dim=1)
+        outputs = torch.stack([step.output for step in self.steps(inputs, compiled)], dim=1)
+        return outputs.to(inputs.dtype)  # autocast makes them short; the loss adds up many
 
     def fuses(self, inputs: Float[Tensor, "batch time input"]) -> bool:
         """Whether the fused engine runs these inputs; the log says so once, or again when it changes."""

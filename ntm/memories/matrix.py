@@ -94,12 +94,14 @@ class MatrixMemory(Memory):
         return MatrixState(*(value.expand(batch_size, *value.shape) for value in self.start()))
 
     def forward(self, interface: Float[Tensor, "batch interface"], state: MatrixState) -> MatrixState:
-        heads = self.heads.cut(interface)
-        w_write = self.address(heads.write, state.M, state.w_write)
-        M = equations.add(equations.erase(state.M, w_write, heads.e), w_write, heads.a)
-        M_read = M if self.order == "write_then_read" else state.M
-        w_read = self.address(heads.read, M_read, state.w_read)
-        return MatrixState(M=M, w_write=w_write, w_read=w_read, r=equations.read(M_read, w_read))
+        # In the short numbers of autocast the guards against 0 / 0 would vanish, and a sharp head would lose its slot.
+        with torch.autocast(interface.device.type, enabled=False):
+            heads = self.heads.cut(interface.to(state.M.dtype))
+            w_write = self.address(heads.write, state.M, state.w_write)
+            M = equations.add(equations.erase(state.M, w_write, heads.e), w_write, heads.a)
+            M_read = M if self.order == "write_then_read" else state.M
+            w_read = self.address(heads.read, M_read, state.w_read)
+            return MatrixState(M=M, w_write=w_write, w_read=w_read, r=equations.read(M_read, w_read))
 
     def address(
         self,
