@@ -154,10 +154,10 @@ def main() -> None:
     variants = dict(list(VARIANTS.items())[:1]) if args.quick else VARIANTS
     rows, differing = [], 0
     for number, (name, words) in enumerate(variants.items()):
-        progress(name)
         with TemporaryDirectory(dir=None if args.quick else args.folder) as folder:
             struck, seconds, found = compare([*TINY, *words, f"trainer.max_steps={steps}"], kills, Path(folder), number)
         differing += len(found)
+        progress(f"{name}: {struck} kills, {', '.join(found) or 'nothing'} differs")
         rows.append([name, f"{seconds:.0f}", str(struck), ", ".join(found) or "nothing"])
     report("Kills", table(["", "seconds left alone", "kills", "differs"], rows), args.record)
     if differing:

@@ -50,7 +50,7 @@ ALLOWED = {
         *("lightning.pytorch.Trainer", "lightning.pytorch.trainer", "lightning.pytorch.strategies"),
         *("lightning.pytorch.profilers", "callbacks.unprofiled"),
     ],
-    "callbacks": ["callbacks", "lightning.pytorch.callbacks", "torch.optim.swa_utils", "optuna.pruners"],
+    "callbacks": ["callbacks", "lightning.pytorch.callbacks", "optuna.pruners"],
     "logger": ["lightning.pytorch.loggers", "callbacks.loggers"],
 }
 
@@ -137,7 +137,8 @@ def check_target(where: str, target: str) -> None:
         found = resolve_name(target)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{where}={target} does not exist. Name a class in {' or '.join(packages)}.") from error
-    if not inside(found.__module__):
+    # A class of another module may be at hand under this name; a function, a method or a module is no part of a machine.
+    if not isinstance(found, type) or not inside(found.__module__):
         raise ConfigError(refusal)
 
 
@@ -261,7 +262,7 @@ def exit_on_mistake() -> Iterator[None]:
     try:
         yield
     except MISTAKES as error:
-        print(f"error: {line(error)}", file=sys.stderr)
+        say(error)
         raise SystemExit(2) from None
     except BrokenExecutor:
         print(
@@ -271,8 +272,12 @@ def exit_on_mistake() -> Iterator[None]:
     except (FloatingPointError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in FULL:
             raise
-        print(f"error: {line(error)}", file=sys.stderr)
+        say(error)
         raise SystemExit(1) from None
+
+
+def say(error: Exception) -> None:
+    print(f"error: {' '.join(line(error).split())}", file=sys.stderr)  # what was typed may have several lines
 
 
 def line(error: Exception) -> str:

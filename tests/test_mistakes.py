@@ -174,6 +174,16 @@ MISTAKES = [
     ("loss._target_=lightning.pytorch.cli.LightningCLI", "may not be built"),
     ("loss._target_=ntm.checkpoints.read_checkpoint +loss.path=x", "loss._target_=ntm.checkpoints.read_checkpoint"),
     ("loss._target_=tasks.copy.Copy", "loss._target_=tasks.copy.Copy"),
+    ("loss._target_=ntm.losses.base.masked_mean", "loss._target_=ntm.losses.base.masked_mean may not be built"),
+    ("loss._target_=ntm.losses.huber", "loss._target_=ntm.losses.huber may not be built"),
+    ("loss._target_=ntm.losses.huber.Huber.load_state_dict", "may not be built"),
+    ("callbacks.results._target_=callbacks.results.commit", "may not be built"),
+    ("controller._target_=ntm.controllers.lstm.LSTMController.__init__.__globals__", "may not be built"),
+    ("trainer._target_=lightning.pytorch.trainer.call._call_and_handle_interrupt", "may not be built"),
+    ("trainer._target_=lightning.pytorch.trainer.connectors.signal_connector.call", "may not be built"),
+    ("logger=wandb logger.wandb._target_=lightning.pytorch.loggers.wandb.WandbLogger.download_artifact", "not be built"),
+    ("scheduler._target_=torch.optim.lr_scheduler.partial", "may not be built"),
+    ("optimizer._target_=torch.optim.optimizer.pickle.loads", "may not be built"),
 ]
 
 
