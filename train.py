@@ -50,7 +50,8 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
 
     quiet()
     # A run shorter than the interval is measured once, at its end.
-    cfg.trainer.val_check_interval = min(cfg.trainer.val_check_interval, cfg.trainer.max_steps)
+    batches = cfg.trainer.max_steps * cfg.trainer.get("accumulate_grad_batches", 1)
+    cfg.trainer.val_check_interval = min(cfg.trainer.val_check_interval, batches)
     task = instantiate(cfg, "task", seed=cfg.seed)
     with explained("controller", cfg.controller):
         machine = Machine(

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryFile
+from traceback import walk_tb
 from typing import Any, NoReturn
 from unittest.mock import patch
 
@@ -137,7 +138,7 @@ def check_target(where: str, target: str) -> None:
         found = resolve_name(target)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{where}={target} does not exist. Name a class in {' or '.join(packages)}.") from error
-    # A class of another module may be at hand under this name; a function, a method or a module is no part of a machine.
+    # A class of another module may be at hand under this name; a function or a module is no part of a machine.
     if not isinstance(found, type) or not inside(found.__module__):
         raise ConfigError(refusal)
 
@@ -165,6 +166,12 @@ def check_settings(cfg: DictConfig) -> None:
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 raise ConfigError(f"{where}={found[where]} {rule(first)}. Give another value.") from None
+    each = cfg.trainer.get("accumulate_grad_batches", 1)
+    if cfg.trainer.val_check_interval % each:
+        raise ConfigError(
+            f"trainer.val_check_interval={cfg.trainer.val_check_interval} must be a multiple of trainer."
+            f"accumulate_grad_batches={each}, or checkpoints would fall within steps. Change one of them."
+        )
     if cfg.compile and cfg.engine == "fused":
         raise ConfigError(
             "compile=true is for the eager machine, but engine=fused is compiled already. Set engine=auto or "
@@ -319,8 +326,10 @@ def cli(main: Callable[[], Any]) -> None:
         sys.argv[1:] = expand(sys.argv[1:])
         try:
             main()
-        except ValueError as error:
-            if "Config group override" not in str(error):
+        except (ValueError, TypeError, AttributeError, AssertionError) as error:
+            *_, (frame, _) = walk_tb(error.__traceback__)
+            if frame.f_globals["__name__"].split(".")[0] not in ("hydra", "omegaconf"):
                 raise
-            empty = " ".join(argument for argument in sys.argv if argument.endswith("=null"))
-            raise ConfigError(f"{empty} is not an option. `python train.py --help` lists those there are.") from error
+            # In composing; what goes wrong in building is explained there.
+            words = " ".join(sys.argv[1:])
+            raise ConfigError(f"{words} cannot be composed. `python train.py --help` lists what there is.") from error

@@ -50,6 +50,8 @@ def expand(words: list[str]) -> list[str]:
     Raises:
         ConfigError: there is no run, or it is not one that this program can resume.
     """
+    if any(word.startswith("--e") for word in words):  # argparse takes abbreviations
+        raise ConfigError("--experimental-rerun would run what a pickle says. Use resume=FOLDER.")
     given = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("resume=")]
     if not given and os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
         chosen = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("hydra.run.dir=")]

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ SHORT = (
     "task.test_lengths=[2,3]",
     "task.probe_length=3",
 )
+SECRET = "0123456789abcdef" * 2 + "fedcba98"  # has the form of a key of W&B
 METRICS = {"bits", "error_bits", "bit_error_rate", "exact"}
 
 
@@ -29,10 +31,11 @@ def run(program: str, *overrides: str, folder: Path, code: int = 0) -> str:
     started = subprocess.run(
         [sys.executable, str(ROOT / program), *overrides],
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "WANDB_API_KEY": SECRET},
         capture_output=True,
         text=True,
     )
+    assert SECRET not in started.stdout + started.stderr
     assert started.returncode == code, started.stdout + started.stderr
     assert "Traceback" not in started.stderr
     return started.stdout
@@ -66,6 +69,19 @@ def test_a_run_leaves_what_is_promised(trained):
     assert list((folder / "figures").glob("*.gif"))
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_no_key_is_left_in_a_run_s_folder(trained):
+    folder, _ = trained
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_a_run_says_how_to_rebuild_what_it_ran_on(trained):
+    lines = (trained[0] / ".hydra" / "requirements.txt").read_text().splitlines()
+    assert f"torch=={version('torch')}" in lines
+    assert f"lightning=={version('lightning')}" in lines
 
 
 def test_a_run_prints_its_configuration_and_a_table(trained):

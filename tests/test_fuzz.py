@@ -9,6 +9,7 @@ import logging
 import os
 import string
 import sys
+from pathlib import Path
 
 from fakes import compose
 from hydra.core.global_hydra import GlobalHydra
@@ -60,7 +61,7 @@ WORDS = st.lists(st.one_of(SETTINGS, SETTINGS, SETTINGS, SETTINGS, NOISE, st.sam
 def test_whatever_is_typed_is_a_run_or_one_line(words, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
     out, err = io.StringIO(), io.StringIO()
-    handlers, argv, where, run = [*logging.root.handlers], sys.argv, os.getcwd(), train.run
+    handlers, argv, where, run = [*logging.root.handlers], sys.argv, Path.cwd(), train.run
     GlobalHydra.instance().clear()
     code: object = 0
     try:

@@ -138,6 +138,7 @@ MISTAKES = [
     ("trainer.devices=0", "trainer: ", "devices=0"),
     ("trainer.devices=-3", "trainer: ", "int > 0"),
     ("+trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches=0"),
+    ("+trainer.accumulate_grad_batches=3", "trainer.val_check_interval=500 must be a multiple of", "batches=3"),
     ("trainer.precision=3", "trainer.precision=3", "64-true"),
     ("trainer.precision=16-mixed", "trainer.precision=16-mixed", "32-true"),
     ("trainer.precision=bf16-true", "trainer.precision=bf16-true", "32-true"),
@@ -181,9 +182,12 @@ MISTAKES = [
     ("controller._target_=ntm.controllers.lstm.LSTMController.__init__.__globals__", "may not be built"),
     ("trainer._target_=lightning.pytorch.trainer.call._call_and_handle_interrupt", "may not be built"),
     ("trainer._target_=lightning.pytorch.trainer.connectors.signal_connector.call", "may not be built"),
-    ("logger=wandb logger.wandb._target_=lightning.pytorch.loggers.wandb.WandbLogger.download_artifact", "not be built"),
+    (
+        "logger=wandb logger.wandb._target_=lightning.pytorch.loggers.wandb.WandbLogger.download_artifact",
+        "not be built",
+    ),
     ("scheduler._target_=torch.optim.lr_scheduler.partial", "may not be built"),
-    ("optimizer._target_=torch.optim.optimizer.pickle.loads", "may not be built"),
+    ("optimizer._target_=torch.optim.optimizer.pickle.loads", "optimizer._target_=torch.optim.optimizer.pickle"),
 ]
 
 
@@ -377,7 +381,16 @@ def shell(monkeypatch, said):
         ("optimizer.momentum=-1", ["optimizer.momentum=-1"]),
         ("checkpoint=nowhere.ckpt", ["checkpoint=nowhere.ckpt is not a file"]),
         ("hydra.run.dir=${nothing}", ["nothing"]),
-        ("memory=null", ["memory=null is not an option"]),
+        ("memory=null", ["memory=null cannot be composed"]),
+        ("loss=[null]", ["loss=[null] cannot be composed"]),
+        ("logger=[1,2]", ["logger=[1,2] cannot be composed"]),
+        ("--seed=3", ["unrecognized arguments: --seed=3", "without dashes"]),
+        ("--cfg=nothing", ["argument --cfg", "invalid choice"]),
+        ("resume=nowhere", ["resume=nowhere holds no run"]),
+        ("resume=. -m", ["resume=. holds no run"]),
+        ("++resume=nowhere", ["resume=nowhere is for the command line"]),
+        ("hydra.run.dir=/proc/new", ["hydra.run.dir=/proc/new cannot be written: /proc: "]),
+        ("memory.num_slots=\n[", ["cannot be read"]),
     ],
 )
 def test_a_mistake_on_the_command_line_leaves_no_folder(overrides, words, shell):

@@ -256,6 +256,27 @@ def test_a_stranger_s_folder_says_what_to_learn_and_not_what_to_run(word, said, 
         expanded(tmp_path)
 
 
+class Malice:
+    def __reduce__(self):
+        return os.mkdir, ("harm",)
+
+
+def test_a_stranger_s_checkpoint_runs_nothing_when_its_folder_is_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, value in ((".hydra/overrides.yaml", "[]"), ("checkpoints/last.ckpt", FAKE | {"config": Malice()})):
+        path = tmp_path / name
+        path.parent.mkdir()
+        path.write_text(value) if isinstance(value, str) else torch.save(value, path)
+    with pytest.raises(ConfigError, match="has no checkpoint that can be read"):
+        expanded(tmp_path)
+    assert not Path("harm").exists()
+
+
+def test_a_pickle_of_hydra_is_not_run(tmp_path):
+    with pytest.raises(ConfigError, match="Use resume=FOLDER"):
+        expand(["--experimental-r", str(tmp_path / "config.pickle")])
+
+
 def changed(finished: Path, *overrides: str) -> list[str]:
     checkpoint = finished / "checkpoints" / "last.ckpt"
     cfg = compose(*TINY, "trainer.max_steps=4", *overrides, f"checkpoint={checkpoint}", output_dir=finished)
