@@ -33,7 +33,6 @@ from ntm.trace import Trace
 from tasks.base import Length, Task, key
 
 DOCS = Path(__file__).parent
-COLOURS = 96  # of a PNG: enough for three scales and letters
 
 # The paper's own lengths, where its figures show them: 4, 5 and 8. Elsewhere the task's test lengths.
 LENGTHS: dict[str, list[Length]] = {"copy": [10, 20, 30, 50, 120]}
@@ -103,8 +102,6 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
     def draw(name: str, figure: Figure, title: str = title) -> Path:
         path = images / f"gallery_{machine.name}_{name}.png"
         write(figure, path, title, vector=None)
-        with Image.open(path) as image:
-            image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
         return path
 
     def animate(name: str, frames: list[Image.Image], milliseconds: int) -> Path:
