@@ -7,13 +7,16 @@ The run's command, commit and versions go with it, so that anybody can train the
 """
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from conf.check import ConfigError, exit_on_mistake
-from ntm.learner import read_checkpoint
+from ntm.checkpoints import read_checkpoint
 
 KEPT = ("state_dict", "config", "sequences", "pytorch-lightning_version")
 ORIGIN = ("command", "commit", "versions", "seed")
@@ -34,6 +37,10 @@ def main() -> None:
     shipped["config"]["output_dir"] = "."  # the run's folder is nobody else's
     said = json.loads(results.read_text())
     shipped["origin"] = {key: said[key] for key in ORIGIN}
+    words = shlex.split(said["command"])
+    shipped["origin"]["command"] = shlex.join(
+        word for word in words if not word.startswith("hydra.")
+    )  # where it was put
     torch.save(shipped, target)
     print(f"{target}: {target.stat().st_size / 1000:.0f} KB")
 

@@ -127,6 +127,15 @@ def test_a_checkpoint_is_all_that_evaluation_needs(trained, tmp_path):
     assert '"val":[[40.0,' in page  # from the run that the checkpoint is of
 
 
+def test_what_is_shipped_of_a_checkpoint_measures_the_same(trained, tmp_path):
+    folder, _ = trained
+    run("models/ship.py", str(folder / "checkpoints/best.ckpt"), "small.ckpt", folder=tmp_path)
+    run("evaluate.py", "checkpoint=small.ckpt", "output_dir=again", "callbacks={}", folder=tmp_path)
+    assert results(tmp_path / "again")["test"] == results(folder)["test"]
+    assert (tmp_path / "small.ckpt").stat().st_size < (folder / "checkpoints/best.ckpt").stat().st_size / 2
+    assert str(folder).encode() not in (tmp_path / "small.ckpt").read_bytes()
+
+
 def test_a_run_goes_on_from_its_checkpoint_in_a_folder_of_its_own(trained, tmp_path):
     folder, _ = trained
     checkpoint = f"checkpoint={folder / 'checkpoints/last.ckpt'}"
