@@ -77,7 +77,7 @@ def dashboard(entity: str, project: str = "ntm") -> "Workspace":
         wr.LinePlot(x="sequences", y=["val/bits"], title="val/bits by loss", groupby=wr.Config("loss._target_")),
         wr.RunComparer(diff_only="split"),
     ]
-    panels = (learning, generalisation, heads, memory, comparison)
+    panels: tuple[list[Any], ...] = (learning, generalisation, heads, memory, comparison)
     return ws.Workspace(
         entity=entity,
         project=project,
