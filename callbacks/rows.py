@@ -48,7 +48,7 @@ class Rows(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        row = {"step": step, **metrics}
+        row = {"step": int(step or 0), **metrics}
         if row.keys() <= set(self.columns):
             with self.path.open("a", newline="") as file:
                 file.write(self.text([row]))

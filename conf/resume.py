@@ -85,7 +85,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint of a run that can be read, or None where it has none yet."""
     from ntm.checkpoints import read_checkpoint
 
-    found = sorted(folder.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+    # last.ckpt is written last, after everything else of its moment.
+    found = sorted(
+        folder.glob("checkpoints/*.ckpt"),
+        key=lambda path: (path.name == "last.ckpt", path.stat().st_mtime),
+        reverse=True,
+    )
     for path in found:
         try:
             read_checkpoint(str(path))

@@ -95,6 +95,7 @@ class Learner(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.log_sequences()
+        self.log("step", float(self.global_step))  # of the row; Lightning's own lags where no step was left to take
 
     def measure(self, stage: str, batch: Batch, logits: Tensor) -> None:
         """Log every metric of a batch; Lightning averages over the sequences of a whole stage."""

@@ -75,6 +75,16 @@ def test_a_run_that_is_killed_and_resumed_ends_as_one_that_was_left_alone(tmp_pa
     assert differing == []
 
 
+def test_a_run_that_is_killed_while_it_is_measured_at_its_end_is_measured_again_and_no_more(tmp_path):
+    words = [*kill.TINY, "engine=eager", "trainer.max_steps=10", f"hydra.run.dir={tmp_path}"]
+    said = tmp_path.with_suffix(".txt")
+    assert kill.wait(kill.start(words, said)) == 0
+    straight = kill.outcome(tmp_path)
+    (tmp_path / "results.json").unlink()
+    assert kill.wait(kill.start([f"resume={tmp_path}"], said)) == 0
+    assert kill.outcome(tmp_path) == straight
+
+
 # --- checkpoints
 
 
