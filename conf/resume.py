@@ -14,6 +14,11 @@ from conf.check import ConfigError, entries
 
 log = logging.getLogger(__name__)
 
+# Callbacks that only look.
+LOOKERS = (
+    *("addressing", "animation", "describe", "episode", "evolution", "examples", "film", "generalisation", "heads"),
+    *("learning", "lengths", "memory", "progress", "report", "results", "weightings", "written_and_read"),
+)
 # What a resumed run may have otherwise: how far it goes, what it runs on, what it measures at its end, what it shows.
 MAY_CHANGE = (
     "engine",
@@ -29,12 +34,8 @@ MAY_CHANGE = (
     "trainer.max_time",
     "trainer.profiler*",
     "trainer.val_check_interval",
-    # callbacks that only look
-    *(
-        f"callbacks.{name}*"
-        for name in ("animation", "describe", "episode", "evolution", "examples", "heads", "memory", "progress")
-    ),
-    *(f"callbacks.{name}*" for name in ("results", "weightings", "written_and_read")),
+    "vector",
+    *(f"callbacks.{name}*" for name in LOOKERS),
 )
 ABOUT = ("resume", "allow", "checkpoint", "output_dir")  # of this start, and not of the run
 # The state of these is in a checkpoint, and no change of theirs would take effect.

@@ -54,8 +54,9 @@ class Checkpoints(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint as plain data, whatever `weights_only` says; raises as `read_checkpoint`."""
-        checkpoint = read_checkpoint(str(path))
-        follow(checkpoint, Path(path).resolve().parent)
+        checkpoint = read(str(path))
+        if "callbacks" in checkpoint:  # not in the weights that a forked process hands back
+            follow(checkpoint, Path(path).resolve().parent)
         return checkpoint
 
 
@@ -94,14 +95,26 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     Raises:
         ValueError: there is no such file, or it is not a checkpoint of a Learner.
     """
+    checkpoint = read(path)
+    if not {"state_dict", "config", "sequences"} <= checkpoint.keys():
+        raise ValueError(f"checkpoint={path} is damaged, or not a checkpoint of this project. {REMEDY}")
+    return checkpoint
+
+
+def read(path: str) -> dict[str, Any]:
+    """A dictionary of plain data.
+
+    Raises:
+        ValueError: there is no such file, or it holds something else.
+    """
     if not Path(path).is_file():
         raise ValueError(f"checkpoint={path} is not a file. {REMEDY}")
     try:
         # torch takes no notice of a bit that has flipped, the checksums of the archive do.
         sound = is_zipfile(path) and ZipFile(path).testzip() is None
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True) if sound else {}
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True) if sound else None
     except Exception as error:  # whatever zipfile, pickle and torch say of a file that is not theirs
         raise ValueError(f"checkpoint={path} cannot be read: it is damaged, or not plain data.") from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "config", "sequences"} <= checkpoint.keys():
+    if not isinstance(checkpoint, dict):
         raise ValueError(f"checkpoint={path} is damaged, or not a checkpoint of this project. {REMEDY}")
     return checkpoint

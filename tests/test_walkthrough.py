@@ -14,7 +14,8 @@ def printed(notebook) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # between the packages of Jupyter
-def test_the_walkthrough_computes_what_it_shows():
+def test_the_walkthrough_computes_what_it_shows(monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # or the notebook would draw where nobody looks
     notebook = nbformat.read(ROOT / "docs/walkthrough.ipynb", as_version=4)
     shown = printed(notebook)
 

@@ -1,5 +1,6 @@
 """The memory of section 3: a matrix addressed by content and by location."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,7 +96,8 @@ class MatrixMemory(Memory):
 
     def forward(self, interface: Float[Tensor, "batch interface"], state: MatrixState) -> MatrixState:
         # In the short numbers of autocast the guards against 0 / 0 would vanish, and a sharp head would lose its slot.
-        with torch.autocast(interface.device.type, enabled=False):
+        device = interface.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             heads = self.heads.cut(interface.to(state.M.dtype))
             w_write = self.address(heads.write, state.M, state.w_write)
             M = equations.add(equations.erase(state.M, w_write, heads.e), w_write, heads.a)
