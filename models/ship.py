@@ -37,10 +37,9 @@ def main() -> None:
     shipped["config"]["output_dir"] = "."  # the run's folder is nobody else's
     said = json.loads(results.read_text())
     shipped["origin"] = {key: said[key] for key in ORIGIN}
-    words = shlex.split(said["command"])
-    shipped["origin"]["command"] = shlex.join(
-        word for word in words if not word.startswith("hydra.")
-    )  # where it was put
+    program, *words = shlex.split(said["command"])
+    words = [word for word in words if not word.startswith("hydra.")]  # where it was put
+    shipped["origin"]["command"] = shlex.join([Path(program).name, *words])
     torch.save(shipped, target)
     print(f"{target}: {target.stat().st_size / 1000:.0f} KB")
 
