@@ -39,7 +39,7 @@ VARIANTS = {
     "recall, fused": ("engine=fused", *RECALL),
     "copy, fused, averaged, without schedule": ("engine=fused", "scheduler=constant", "callbacks=[none,average]"),
 }
-TIMES = ("seconds", "seconds_to_first_step", "sequences_per_second", "seconds_to_solution", "command")
+TIMES = ("seconds", "seconds_to_first_step", "sequences_per_second", "seconds_to_solution", "command", "commit")
 
 
 def start(words: Sequence[str], said: Path) -> int:
