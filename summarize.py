@@ -117,10 +117,10 @@ def summarize(folder: Path) -> list[Run]:
     if not runs:
         raise ConfigError(f"{folder} holds no run. Give the folder of a sweep, or one with runs somewhere in it.")
     shared, rows = aggregate(runs)
+    rich.print(table(shared, rows))
     write_csv(rows, folder / "summary.csv")
     (folder / "summary.md").write_text(markdown(shared, rows, troubles(runs, folder)))
     learning_curves(runs).savefig(folder / "summary.png")
-    rich.print(table(shared, rows))
     print(*troubles(runs, folder), f"The summary is in {folder}: summary.csv, summary.md and summary.png", sep="\n")
     return runs
 
@@ -236,17 +236,20 @@ def cells(row: Row) -> list[str]:
 
 def table(shared: str, rows: list[Row]) -> "Table":
     """The rows on the terminal."""
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=escape(f"all with {shared}") if shared else None)
+    title = escape(f"all with {shared}") if shared else None
+    shown = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     shown.caption = MEANING
     for heading in HEADINGS:
         shown.add_column(heading, justify="left" if heading == "overrides" else "right", overflow="fold")
-    shown.columns[0].min_width = 18
     for row in rows:
         name, *numbers = map(escape, cells(row))
-        shown.add_row(name.replace(" ", "\n"), *(cell.replace(" (", "\n(") for cell in numbers))
+        shown.add_row(
+            name.replace(" ", "\n"), *(cell.replace(" (", "\n(").replace(" at ", "\nat ") for cell in numbers)
+        )
     return shown
 
 

@@ -77,16 +77,10 @@ def lengths(test: Mapping[str, Row], trained: tuple[str, str]) -> Figure:
     """
     figure, ((ax,),) = grid([5.5], [2.4])
     for name, colour, label in [("error_bits", NEAR, "wrong bits"), ("bits", FAR, "cost in bits")]:
-        ax.plot(
-            list(test),
-            [row[name] for row in test.values()],
-            color=colour,
-            label=label,
-            marker="o",
-            markersize=4,
-            clip_on=False,
-        )
+        values = [row[name] for row in test.values()]
+        ax.plot(values, color=colour, label=label, marker="o", markersize=4, clip_on=False)
     from_zero(ax)
+    ax.set_xticks(range(len(test)), list(test))
     ax.set(xlabel="test length", ylabel="of a sequence")
     ax.margins(x=0.05)
     ax.legend(loc="upper left")

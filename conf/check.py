@@ -232,11 +232,15 @@ class Check(Callback):
         """A job of a sweep says in its own folder why it failed, whichever process it ran in."""
         if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
             error = job_return._return_value
-            if isinstance(error, MISTAKES):
+            if is_said_in_a_line(error):
                 log.error(f"error: {line(error)}")
             elif not is_pruned(error):
                 log.error("this job failed", exc_info=error)
-            Path(config.hydra.runtime.output_dir, OUTCOME).write_text(outcome(error) + "\n")
+            file = Path(config.hydra.runtime.output_dir, OUTCOME)
+            try:
+                file.write_text(outcome(error) + "\n")
+            except OSError:  # the disk is full; half a line would be taken for the whole
+                file.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:
@@ -258,6 +262,12 @@ def outcome(error: Exception) -> str:
     return f"failed: {line(error)}" if isinstance(error, MISTAKES) else f"failed: {type(error).__name__}: {line(error)}"
 
 
+def is_said_in_a_line(error: BaseException) -> bool:
+    """Whether a person needs no traceback: a mistake, a number that is not finite, a disk that is full."""
+    full = isinstance(error, OSError) and error.errno in FULL
+    return full or isinstance(error, (*MISTAKES, FloatingPointError))
+
+
 def is_pruned(error: BaseException) -> bool:
     """Whether a study ended this job, for others did better. By its name: optuna need not be there."""
     return type(error).__name__ == "TrialPruned"
@@ -277,7 +287,7 @@ def exit_on_mistake() -> Iterator[None]:
         )
         raise SystemExit(1) from None
     except (FloatingPointError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in FULL:
+        if not is_said_in_a_line(error):
             raise
         say(error)
         raise SystemExit(1) from None

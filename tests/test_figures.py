@@ -440,7 +440,8 @@ def test_validations_are_the_rows_that_measured_held_out_sequences(tmp_path):
     assert curves.validations(path) == [{"sequences": 16.0, "val/error_bits": 2.5}]
 
 
-def test_lengths_draws_wrong_bits_and_cost_of_every_test_length():
+def test_lengths_draws_wrong_bits_and_cost_of_every_test_length(caplog):
+    caplog.set_level("INFO")
     test = {"10": {"error_bits": 0.0, "bits": 0.5}, "120": {"error_bits": 3.0, "bits": 20.0}}
     (ax,) = curves.lengths(test, ("1", "20")).axes
     assert {line.get_label(): line.get_ydata().tolist() for line in ax.lines} == {
@@ -448,3 +449,4 @@ def test_lengths_draws_wrong_bits_and_cost_of_every_test_length():
         "cost in bits": [0.5, 20.0],
     }
     assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "120"]
+    assert not caplog.records  # what matplotlib logs would come out between a run's lines

@@ -1,11 +1,13 @@
 """What came of many runs, told from the files that they leave."""
 
 import csv
+import io
 import json
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from rich.console import Console
 
 import summarize
 from conf.check import OUTCOME, ConfigError
@@ -81,6 +83,25 @@ def test_the_text_the_table_and_the_terminal_agree(sweep, capsys):
     printed = capsys.readouterr().out
     assert "(400-500)" in printed
     assert (sweep / "summary.png").stat().st_size > 10_000
+
+
+def test_a_terminal_of_80_columns_shows_the_numbers_of_every_column(tmp_path):
+    row = summarize.Row(
+        configuration="loss=cross_entropy",
+        runs=10,
+        finished=10,
+        failed=0,
+        solved=9,
+        sequences_to_solution=summarize.Spread(34567, 24000, 48000),
+        seconds_to_solution=summarize.Spread(39.2, 31.1, 117),
+        longest="120",
+        wrong_bits=summarize.Spread(3.52, 3.49, 3.86),
+    )
+    told = Console(width=80, file=io.StringIO(), record=True)
+    told.print(summarize.table("task=copy", [row]))
+    shown = told.export_text()
+    for word in ("10 of 10", "9 of 10", "34,567", "39.2", "(31.1-117)", "3.52", "(3.49-3.86)", "at 120"):
+        assert word in shown
 
 
 def test_ten_runs_come_in_the_order_of_their_numbers(tmp_path):

@@ -123,6 +123,17 @@ def test_a_run_that_fills_the_disk_says_so_in_one_line_and_keeps_its_last_checkp
     assert (small_disk / "run/checkpoints/last.ckpt").read_bytes() == before
 
 
+def test_a_sweep_that_fills_the_disk_says_so_without_a_traceback(small_disk, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command(small_disk, "-m", *TINY, "trainer.max_steps=4", "seed=0,1", "hydra.sweep.dir=sweep")
+    assert ended.value.code == 1
+    told = "".join(capsys.readouterr())
+    assert "error: " in told
+    assert "No space left on device" in told
+    assert "Traceback" not in told
+    assert all(file.read_text() for file in small_disk.glob("sweep/*/outcome.txt"))  # no half a reason
+
+
 def test_a_checkpoint_never_passes_through_the_folder_for_temporary_files(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", "/nowhere")
     monkeypatch.setattr(tempfile, "tempdir", None)
