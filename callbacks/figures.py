@@ -300,7 +300,7 @@ def addressing(trace: Trace) -> Figure:
                 ax.plot(values.numpy(force=True), color=shade, label=label, drawstyle="steps-mid")
         ax.set_ylim(*limits)
         ax.set_ylabel(text)
-    figure.legend(*rows[0][0].get_legend_handles_labels(), loc="upper right", ncols=4)
+    figure.legend(*rows[0][0].get_legend_handles_labels(), loc="lower center", ncols=4)
     mark_phases([ax for (ax,) in rows], trace.phases)
     return figure
 
