@@ -297,6 +297,8 @@ def addressing(trace: Trace) -> Figure:
             for i, values in enumerate(heads):
                 shade = cmap(0.6 if len(heads) == 1 else 0.35 + 0.6 * i / (len(heads) - 1))
                 label = f"{kind} head {i + 1}" if len(heads) > 1 else f"{kind} head"
+                if 0 < i < len(heads) - 1:
+                    label = "_"  # a shade between those of the first and the last, which the legend names
                 ax.plot(values.numpy(force=True), color=shade, label=label, drawstyle="steps-mid")
         ax.set_ylim(*limits)
         ax.set_ylabel(text)

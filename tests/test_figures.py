@@ -374,6 +374,13 @@ def test_addressing_draws_every_head_in_every_panel_that_is_about_it(trace):
         **dict.fromkeys(("greatest", "key", "gate", "shift", "sharpening"), WRITE_HEADS + READ_HEADS),
         **dict.fromkeys(("erase", "add"), WRITE_HEADS),
     }
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *(f"write head {i + 1}" for i in (0, WRITE_HEADS - 1)),
+        *(f"read head {i + 1}" for i in (0, READ_HEADS - 1)),
+    ]
+    figure.draw_without_rendering()
+    assert legend.get_window_extent().y1 < figure.axes[-1].xaxis.get_label().get_window_extent().y1
     measured = over_steps(trace.memory)
     np.testing.assert_array_equal(shown["greatest"].lines[1].get_ydata(), measured["write"]["peak"][:, 1])
     np.testing.assert_array_equal(shown["greatest"].lines[2].get_ydata(), measured["read"]["peak"][:, 0])
