@@ -104,24 +104,20 @@ def test_huber_is_a_square_up_to_delta_and_a_line_beyond(delta):
     for logit, target in scored():
         d = abs(1 / (1 + math.exp(-logit)) - target)
         losses.append(d**2 / 2 if d <= delta else delta * (d - delta / 2))
-    assert_close(
-        Huber(delta=delta, weight=1.0)(LOGITS, TARGETS, MASK).item(), sum(losses) / len(losses), rtol=1e-6, atol=0
-    )
-
-
-def test_chance_is_an_eighth_in_huber_with_a_delta_of_1():
-    assert_close(Huber(delta=1.0, weight=1.0)(torch.zeros_like(LOGITS), TARGETS, MASK).item(), 0.125)
+    mean = sum(losses) / len(losses) * 2 / min(delta, 0.5)
+    assert_close(Huber(delta=delta)(LOGITS, TARGETS, MASK).item(), mean, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("delta", [0.0, -1.0])
 def test_huber_needs_a_positive_delta(delta):
     with pytest.raises(ValueError, match="greater than 0"):
-        Huber(delta=delta, weight=1.0)
+        Huber(delta=delta)
 
 
-def test_with_a_weight_of_4_an_undecided_bit_pulls_as_hard_as_under_cross_entropy():
+@pytest.mark.parametrize("delta", [0.1, 0.5, 1.0, 3.0])
+def test_an_undecided_bit_pulls_as_hard_as_under_cross_entropy_whatever_the_delta(delta):
     def pull(loss):
         logits = torch.zeros_like(LOGITS, requires_grad=True)
         return torch.autograd.grad(loss(logits, TARGETS, MASK), logits)[0]
 
-    assert_close(pull(Huber(delta=1.0, weight=4.0)), pull(CrossEntropy()))
+    assert_close(pull(Huber(delta=delta)), pull(CrossEntropy()))

@@ -10,18 +10,17 @@ from ntm.losses.base import Loss, masked_mean
 
 
 class Huber(Loss):
-    """`weight` times the mean over the scored bits of d^2 / 2 where d = |p - target| is at most delta.
+    """A scored bit of probability p costs d^2 / 2 where d = |p - target| is at most delta, beyond delta (d - delta / 2).
 
-    Beyond, it is delta (d - delta / 2). Since d < 1, a delta of 1 or more is half the squared error. A weight of 4
-    makes the gradient of an undecided bit as large as cross-entropy's, so that one optimiser serves both; chance
-    is then 0.5.
+    Since d < 1, a delta of 1 or more is half the squared error. The mean is scaled such that the gradient of an
+    undecided bit is cross-entropy's, so that the same optimiser serves both, whatever the delta.
     """
 
     @validate_call
-    def __init__(self, *, delta: PositiveFloat, weight: PositiveFloat):
+    def __init__(self, *, delta: PositiveFloat):
         super().__init__()
         self.delta = delta
-        self.weight = weight
+        self.scale = 2 / min(delta, 0.5)  # at p = 1/2, d is 1/2, and dp / dlogit 1/4
 
     def forward(
         self,
@@ -30,4 +29,4 @@ class Huber(Loss):
         mask: Bool[Tensor, "batch time"],
     ) -> Float[Tensor, ""]:
         error = F.huber_loss(torch.sigmoid(logits), targets, reduction="none", delta=self.delta)
-        return self.weight * masked_mean(error, mask)
+        return self.scale * masked_mean(error, mask)
