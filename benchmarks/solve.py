@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from measure import ROOT, processor, put, table
 
-from summarize import COLOURS, Curve, Run, band, read_curve, read_run, spread
+from summarize import COLOURS, LEARNED, Run, band, first_below, read_curve, read_run, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,11 +70,6 @@ def run(folder: Path, seed: int, overrides: list[str]) -> Run:
     return left
 
 
-def first_below(curve: Curve, limit: float) -> float | None:
-    """Sequences at the first measurement below a limit; None if there is none."""
-    return next((sequences for sequences, value in curve if value < limit), None)
-
-
 def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
     """Tables of the runs, as a section of a document.
 
@@ -94,8 +89,8 @@ def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
         if run.results is None:
             rows.append([str(run.seed), run.outcome, *[""] * (3 + len(results[0]["test"]))])
             continue
-        first = first_below(run.curve, 0.1)
-        held = first is not None and all(error < 0.1 for sequences, error in run.curve if sequences >= first)
+        first = run.learned
+        held = first is not None and all(error < LEARNED for sequences, error in run.curve if sequences >= first)
         row = [str(run.seed), f"{first:,.0f}" if first else "never", "yes" if held else "no"]
         row += [f"{run.results['sequences']:,}", f"{run.results['seconds']:.0f}"]
         rows.append(row + [f"{figures['error_bits']:.3g}" for figures in run.results["test"].values()])
@@ -110,7 +105,7 @@ def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
         f"- No wrong bit at the end on held-out sequences of the training range: {right} of {len(runs)} seeds.",
         f"- No wrong bit at any test length: {sum(run.solved for run in runs)} of {len(runs)} seeds.",
         f"- Sequences to the first held-out evaluation below 0.1 wrong bits: "
-        f"{median([first_below(run.curve, 0.1) for run, _ in finished])}.",
+        f"{median([run.learned for run, _ in finished])}.",
         f"- Sequences to the first below 0.05 bits: {median(sure)}.",
         f"- Sequences in all: {median([r['sequences'] for r in results])}.",
         f"- Seconds from the command to the end of training: {median([r['seconds'] for r in results])}.",

@@ -19,6 +19,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 import measure
 import solve
 import startup
+import study
 from measure import Setting
 
 SHAPES = [
@@ -101,6 +102,22 @@ def test_a_record_of_many_seeds_tells_the_solved_from_the_finished_and_from_the_
         "| 3 | never | no | 300 | 3 | 1 |",
         "| 4 | failed: ValueError: no number |  |  |  |  |",
     ]
+
+
+def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
+    cells = [(task, rate, clip) for task in ("copy", "recall") for rate in ("1", "2") for clip in ("3", "4")]
+    for number, (task, rate, clip) in enumerate(cells):
+        folder = tmp_path / str(number)
+        start(folder, f"task={task}", f"lr={rate}", f"clip={clip}", seed=1)
+        curve(folder, (100, 0.0 if rate == "2" else 9.0))
+        solved = (task, rate, clip) == ("copy", "2", "4")
+        results = {"sequences": 100, "seconds_to_solution": 1.0 if solved else None, "commit": "abc"}
+        (folder / "results.json").write_text(json.dumps(results | {"test": {"5": {"error_bits": 0.0}}}))
+    lines = study.record("losses", "python some", summarize.read_runs(tmp_path), "some.png")
+    assert "Cross-entropy or Huber? The question that the seed experiment left open." in lines
+    assert sum(line.startswith("| task=") for line in lines) == 8
+    assert "- copy, `lr`: `2` solved 1 and learned 2 of 2; `1` solved 0 and learned 0 of 2." in lines
+    assert "- recall, `clip`: `3` solved 0 and learned 1 of 2; `4` solved 0 and learned 1 of 2." in lines
 
 
 def test_the_picture_of_a_record_shows_our_median_and_the_papers_figures(tmp_path):

@@ -61,7 +61,8 @@ def test_a_row_for_every_configuration_over_its_seeds(sweep):
     summarize.summarize(sweep)
     huber, cross_entropy = rows(sweep)
     assert (huber["configuration"], cross_entropy["configuration"]) == ("loss=huber", "loss=cross_entropy")
-    assert [huber[name] for name in ("runs", "finished", "failed", "solved", "longest")] == ["3", "2", "1", "1", "10"]
+    assert [huber[name] for name in ("runs", "finished", "failed", "learned", "solved")] == ["3", "2", "1", "2", "1"]
+    assert (huber["longest"], float(huber["sequences_to_learn_median"])) == ("10", 200)
     assert [cross_entropy[name] for name in ("runs", "finished", "failed", "solved")] == ["3", "2", "0", "2"]
     assert [float(cross_entropy[f"wrong_bits_{part}"]) for part in ("median", "low", "high")] == [3.5, 3.0, 4.0]
     assert [float(huber[f"sequences_to_solution_{part}"]) for part in ("median", "low", "high")] == [100, 100, 100]
@@ -78,7 +79,9 @@ def test_every_run_without_results_has_a_line_that_says_why(sweep, capsys):
 def test_the_text_the_table_and_the_terminal_agree(sweep, capsys):
     summarize.summarize(sweep)
     text = (sweep / "summary.md").read_text()
-    assert "| loss=cross_entropy | 2 of 3 | 0 | 2 of 2 | 450 (400-500) | 4.5 (4-5) | 3.5 (3-4) at 10 |" in text
+    cells = ["loss=cross_entropy", "2 of 3", "2 of 3: 200", "2 of 2: 450 (400-500)", "4.5 (4-5)", "3.5 (3-4) at 10"]
+    assert f"| {' | '.join(cells)} |" in text
+    assert "| loss=huber | 2 of 3, 1 failed | 2 of 3: 200 | 1 of 2: 100 | 1 | 1 (0-2) at 10 |" in text
     assert "All with `task=copy`." in text
     printed = capsys.readouterr().out
     assert "(400-500)" in printed
@@ -91,7 +94,9 @@ def test_a_terminal_of_80_columns_shows_the_numbers_of_every_column(tmp_path):
         runs=10,
         finished=10,
         failed=0,
+        learned=10,
         solved=9,
+        sequences_to_learn=summarize.Spread(8000, 4000, 20000),
         sequences_to_solution=summarize.Spread(34567, 24000, 48000),
         seconds_to_solution=summarize.Spread(39.2, 31.1, 117),
         longest="120",
@@ -100,8 +105,8 @@ def test_a_terminal_of_80_columns_shows_the_numbers_of_every_column(tmp_path):
     told = Console(width=80, file=io.StringIO(), record=True)
     told.print(summarize.table("task=copy", [row]))
     shown = told.export_text()
-    for word in ("10 of 10", "9 of 10", "34,567", "39.2", "(31.1-117)", "3.52", "(3.49-3.86)", "at 120"):
-        assert word in shown
+    words = "10 of 10 8,000 (4,000- 20,000) 9 of 10 34,567 39.2 (31.1-117) 3.52 (3.49-3.86) at 120"
+    assert [word for word in words.split() if word not in shown] == []
 
 
 def test_ten_runs_come_in_the_order_of_their_numbers(tmp_path):

@@ -10,7 +10,7 @@ from ntm.losses.base import Loss, masked_mean
 
 
 class Huber(Loss):
-    """A scored bit of probability p costs d^2 / 2 where d = |p - target| is at most delta, beyond delta (d - delta / 2).
+    """Mean over the scored bits of d^2 / 2 where d = |p - target| is at most delta; beyond, of delta (d - delta / 2).
 
     Since d < 1, a delta of 1 or more is half the squared error. The mean is scaled such that the gradient of an
     undecided bit is cross-entropy's, so that the same optimiser serves both, whatever the delta.
