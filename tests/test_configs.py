@@ -1,6 +1,7 @@
 """Every yaml of every family composes, builds and trains; so a new member is tested before anybody writes a test."""
 
 import json
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,21 @@ def test_a_checkpoint_is_plain_data_and_gives_the_same_answers(tmp_path):
 def test_nothing_in_the_configuration_names_this_machine():
     for path in FILES:
         assert str(Path.home()) not in path.read_text()
+
+
+@pytest.mark.parametrize("study", options("experiment/study"))
+def test_every_cell_of_a_study_is_a_run_that_can_be_built(study, tmp_path):
+    params = yaml.safe_load((ROOT / f"conf/experiment/study/{study}.yaml").read_text())["hydra"]["sweeper"]["params"]
+    for values in zip_longest(*(str(value).split(", ") for value in params.values())):  # every value once
+        cell = [f"{key}={value}" for key, value in zip(params, values, strict=True) if value is not None]
+        train.build(compose(f"experiment=study/{study}", *cell, output_dir=tmp_path))
+
+
+@pytest.mark.parametrize("task", ["copy", "recall"])
+def test_the_keras_experiment_is_the_documented_one(task, tmp_path):
+    cfg = compose(f"experiment=keras/{task}", output_dir=tmp_path)
+    assert (cfg.task.layout, cfg.task.batch_size) == ("keras", {"copy": 40, "recall": 60}[task])
+    assert cfg.trainer.max_steps * cfg.task.batch_size == pytest.approx(
+        {"copy": 400_000, "recall": 158_000}[task], 1e-3
+    )
+    fit(compose(f"experiment=keras/{task}", *TINY, output_dir=tmp_path))
