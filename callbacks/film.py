@@ -1,6 +1,7 @@
 """How a machine learns to use its memory: one episode, over and over, as an animated GIF."""
 
 import zlib
+from dataclasses import replace
 from math import floor, log
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,29 +97,31 @@ def frozen(trace: Trace) -> bytes:
 
 
 def frames(now: Trace, taken: dict[int, bytes], title: str) -> list[Image.Image]:
-    """The episode as it went at each of these moments; `now` says what the columns are, and which slots are shown."""
-    num_steps, num_outputs = now.outputs.shape
-    shape = moving(now).shape
-    step = max(2, WIDTH // num_steps)
+    """The episode as it went at each of these moments; `now` says what the columns are, and which slots are shown.
+
+    What is of another size is of another episode: of before a run went on with another `task.probe_length`.
+    """
+    shape, device = moving(now).shape, now.outputs.device
+    sizes = [now.outputs.shape[1]]
+    step = max(2, WIDTH // len(now.outputs))
+    target = Map(("target",), coloured(now.targets.T, BITS, step, CHANNEL))
+    heads = []
+    if now.memory is not None:
+        heads = [("write", WRITE_WEIGHTING, now.memory.w_write), ("read", READ_WEIGHTING, now.memory.w_read)]
+        sizes += [w.flatten(1).shape[1] for _, _, w in heads]
+        slots = used_slots(now.memory.w_write, now.memory.w_read)
+        row = min(8, max(2, TOGETHER // (len(slots) * sum(w.shape[1] for _, _, w in heads))))
+        ends = (slots[0], slots[-1] % now.memory.M.shape[1])
     pages = []
     for sequences, compressed in sorted(taken.items()):
-        values = torch.tensor(np.frombuffer(zlib.decompress(compressed), np.uint8).reshape(shape)) / 255
-        outputs, weightings = values[:, :num_outputs], values[:, num_outputs:]
-        then = Trace(now.inputs, now.targets, now.mask, outputs, None)
-        maps = [
-            Map(("target",), coloured(now.targets.T, BITS, step, CHANNEL)),
-            Map(("output", wrong_bits(then)), coloured(outputs.T, BITS, step, CHANNEL)),
-        ]
-        if now.memory is not None:
-            used = [now.memory.w_write, now.memory.w_read]
-            slots = used_slots(*used)
-            row = min(8, max(2, TOGETHER // (len(slots) * sum(w.shape[1] for w in used))))
-            ends = (slots[0], slots[-1] % now.memory.M.shape[1])
-            sizes = [w.flatten(1).shape[1] for w in used]
-            for kind, scale, w, like in zip(
-                ("write", "read"), (WRITE_WEIGHTING, READ_WEIGHTING), weightings.split(sizes, 1), used, strict=True
-            ):
-                for name, head in numbered(f"{kind} head", w.unflatten(1, like.shape[1:])):
-                    maps.append(Map((name,), coloured(take(head, slots).T, scale, step, row), ends))
+        values = np.frombuffer(zlib.decompress(compressed), np.uint8)
+        if values.size != shape.numel():
+            continue
+        outputs, *weightings = (torch.tensor(values.reshape(shape), device=device) / 255).split(sizes, dim=1)
+        wrong = wrong_bits(replace(now, outputs=outputs))
+        maps = [target, Map(("output", wrong), coloured(outputs.T, BITS, step, CHANNEL))]
+        for (kind, scale, like), w in zip(heads, weightings, strict=True):
+            for name, head in numbered(f"{kind} head", w.unflatten(1, like.shape[1:])):
+                maps.append(Map((name,), coloured(take(head, slots).T, scale, step, row), ends))
         pages.append(page(f"{title} - {sequences:,} sequences seen", maps))
     return pages

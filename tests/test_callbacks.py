@@ -229,6 +229,21 @@ def test_the_film_of_a_resumed_run_is_that_of_an_uninterrupted_one(memory, tmp_p
     assert run("resumed", 6, ckpt_path=tmp_path / "half.ckpt", weights_only=True) == whole
 
 
+def test_a_film_goes_on_with_the_frames_of_its_own_episode_where_that_was_changed(tmp_path):
+    class Longer(Task):
+        def probe(self) -> Batch:
+            return Batch(*(torch.cat([field, field], dim=1) for field in super().probe()))
+
+    first = trainer(film(tmp_path), steps=2)
+    first.fit(Learner(), Task())
+    first.save_checkpoint(tmp_path / "last.ckpt")
+
+    trainer(film(tmp_path), steps=5).fit(Learner(), Longer(), ckpt_path=tmp_path / "last.ckpt")
+
+    with Image.open(tmp_path / "film_00000010.gif") as gif:
+        assert gif.n_frames == 2  # of 8 and of 10 sequences
+
+
 def test_every_picture_comes_in_a_vector_format_on_request(tmp_path):
     made = trainer(
         Episode(every=99, folder=tmp_path, vector="svg"), Weightings(every=99, folder=tmp_path, vector="pdf")
