@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch import Tensor
 
-from callbacks.base import Probe, heading
+from callbacks.base import Probe
 from callbacks.drawing import (
     BITS,
     READ,
@@ -56,7 +56,7 @@ class Animation(Probe):
         trace = self.trace(trainer, pl_module)
         if trace is None:
             return False
-        write_gif(path, frames(trace, heading(trainer, pl_module)), MILLISECONDS)
+        write_gif(path, frames(trace, self.heading(trainer, pl_module)), MILLISECONDS)
         return True
 
 

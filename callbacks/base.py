@@ -51,8 +51,16 @@ class Picture(L.Callback):
         figure = self.figure(trainer, pl_module)
         if figure is None:
             return False
-        write(figure, path, heading(trainer, pl_module), self.vector)
+        write(figure, path, self.heading(trainer, pl_module), self.vector)
         return True
+
+    def heading(self, trainer: L.Trainer, pl_module: Any) -> str:
+        """What the picture is of, and how much the machine has seen."""
+        return f"{self.title(trainer.datamodule)} - {pl_module.sequences:,} sequences seen"  # type: ignore[attr-defined]
+
+    def title(self, task: Any) -> str:
+        """What the picture is of: the task, for a picture of all of it has no length."""
+        return task.title()
 
     def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.publish(trainer, pl_module)
@@ -89,6 +97,9 @@ class Probe(Picture):
     def draw(self, trace: Trace) -> Figure:
         raise NotImplementedError
 
+    def title(self, task: Any) -> str:
+        return task.title(task.probe_length)
+
     def figure(self, trainer: L.Trainer, pl_module: Any) -> Figure | None:
         trace = self.trace(trainer, pl_module)
         return None if trace is None else self.draw(trace)
@@ -119,12 +130,6 @@ def look(trainer: L.Trainer, pl_module: Any, episode: Batch) -> Trace:
     batch = trainer.strategy.batch_to_device(episode)
     with evaluating(pl_module):
         return pl_module.machine.trace(trainer.precision_plugin.convert_input(batch))
-
-
-def heading(trainer: L.Trainer, pl_module: Any) -> str:
-    """What a picture of the fixed example is called: the task, the length, and how much the machine has seen."""
-    task = trainer.datamodule  # type: ignore[attr-defined]
-    return f"{task.title(task.probe_length)} - {pl_module.sequences:,} sequences seen"
 
 
 @styled

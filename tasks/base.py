@@ -151,9 +151,10 @@ class Task(L.LightningDataModule, ABC):
             for count, what in zip(lengths(length), self.numbers, strict=True)
         )
 
-    def title(self, length: Length) -> str:
-        """The task and a length, as a picture of it is called: `repeat copy, 10 vectors, 1 repeat`."""
-        return f"{type(self).__module__.rpartition('.')[2].replace('_', ' ')}, {self.counts(length)}"
+    def title(self, length: Length | None = None) -> str:
+        """What a picture is of: the task, and the length of its episode: `repeat copy, 10 vectors, 1 repeat`."""
+        name = type(self).__module__.rpartition(".")[2].replace("_", " ")
+        return name if length is None else f"{name}, {self.counts(length)}"
 
 
 class Stream:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from callbacks.addressing import Addressing as AddressingPicture
 from callbacks.animation import Animation
-from callbacks.base import Probe, evaluating
+from callbacks.base import Picture, Probe, evaluating
 from callbacks.episode import Episode
 from callbacks.evolution import Evolution
 from callbacks.film import Film
@@ -124,8 +124,8 @@ class Task(L.LightningDataModule):
     def phases(self, length: int) -> tuple[Phase, ...]:
         return (Phase("answer", 0),)
 
-    def title(self, length: int) -> str:
-        return f"nothing, {length} steps"
+    def title(self, length: int | None = None) -> str:
+        return "nothing" if length is None else f"nothing, {length} steps"
 
 
 def trainer(*callbacks: L.Callback, steps: int = 8, logger=False, **settings) -> L.Trainer:
@@ -259,6 +259,18 @@ def test_every_picture_comes_in_a_vector_format_on_request(tmp_path):
     drawn = (tmp_path / "episode_00000000.svg").read_text()
     assert "nothing, 2 steps - 0 sequences seen" in drawn  # letters, not outlines
     assert (tmp_path / "weightings_00000000.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_picture_of_a_whole_run_is_not_called_after_the_length_of_an_episode(tmp_path):
+    class Whole(Picture):
+        name = "whole"
+
+        def figure(self, trainer: L.Trainer, pl_module: Learner) -> Figure:
+            return Figure(figsize=(1, 1))
+
+    trainer(Whole(folder=tmp_path, vector="svg")).test(Learner(), Task(), verbose=False)
+
+    assert "nothing - 0 sequences seen" in (tmp_path / "whole_00000000.svg").read_text()
 
 
 def test_a_machine_without_memory_has_pictures_of_its_episode_alone(tmp_path):

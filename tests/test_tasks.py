@@ -469,6 +469,7 @@ def test_the_phases_of_an_episode_lead_from_its_first_step_to_its_answer(name, o
 
 def test_a_title_names_the_task_and_counts_what_its_length_counts():
     assert build("copy").title(20) == "copy, 20 vectors"
+    assert build("repeat_copy").title() == "repeat copy"
     assert build("recall").title(6) == "recall, 6 items"
     assert build("repeat_copy").title((10, 1)) == "repeat copy, 10 vectors, 1 repeat"
     assert build("ngrams").title(200) == "ngrams, 200 bits"
