@@ -11,7 +11,7 @@ from callbacks.drawing import READS, WRITES, grid, note, styled
 
 Row = Mapping[str, float]  # the figures of one measurement, by their names
 
-NEAR, FAR = "#000000", "#CC79A7"  # neither is the colour of a head
+NEAR, FAR, COST = "#000000", "#CC79A7", "#009E73"  # none is the colour of a head
 HEADS = ("peak", "gate", "strength", "shift", "sharpening")
 
 
@@ -76,7 +76,7 @@ def lengths(test: Mapping[str, Row], trained: tuple[str, str]) -> Figure:
     `test` has a measurement for every length, by its name; `trained` names the training range's least and greatest.
     """
     figure, ((ax,),) = grid([5.5], [2.4])
-    for name, colour, label in [("error_bits", NEAR, "wrong bits"), ("bits", FAR, "cost in bits")]:
+    for name, colour, label in [("error_bits", NEAR, "wrong bits"), ("bits", COST, "cost in bits")]:
         values = [row[name] for row in test.values()]
         ax.plot(values, color=colour, label=label, marker="o", markersize=4, clip_on=False)
     from_zero(ax)
