@@ -6,7 +6,7 @@ import lightning as L
 import torch
 from pydantic import PositiveFloat, validate_call
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
 
@@ -18,7 +18,8 @@ class ClipSpikes(L.Callback):
     that passes a loose one undoes what was learned. A bound that follows the gradient, as in AutoClip (Seetharaman et
     al., 2020, there a percentile of all norms so far), stops spikes at any size.
 
-    Clips before `trainer.gradient_clip_val` does. Logs no key. What it knows survives a resumed run.
+    Asks the module for the `norm` of its gradient. Clips before `trainer.gradient_clip_val` does. Logs no key. What it
+    knows survives a resumed run.
     """
 
     @validate_call
@@ -29,12 +30,11 @@ class ClipSpikes(L.Callback):
 
     @torch.no_grad()
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
-        # The optimiser has them at hand; a module would walk over all its parts.
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = get_total_norm([p.grad for p in parameters])
+        norm = pl_module.norm
         if self.usual is None:
             self.usual = norm
         limit = self.factor * self.usual.to(norm.device)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         clip_grads_with_norm_(parameters, limit, norm)  # type: ignore[arg-type]
         # Of the clipped norm: else one spike would open the door to the next.
         self.usual = torch.lerp(self.usual.to(norm.device), torch.fmin(norm, limit), 1 / self.memory)

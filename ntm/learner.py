@@ -49,6 +49,7 @@ class Learner(L.LightningModule):
         self.cost: float | None = None  # on held-out sequences, of the weights that are measured at the end
         self.sequences = 0
         self.unstepped = 0  # sequences whose gradients no step has taken yet
+        self.norm: Tensor | None = None  # of the gradient
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.batch = batch  # to look at, should the step fail
@@ -63,14 +64,18 @@ class Learner(L.LightningModule):
         return loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Differentiate; end the run where the loss or the gradient is not finite, before any weight has taken it.
+        """Differentiate, and leave the gradient's `norm` to whoever wants it.
+
+        Ends the run where the loss or the gradient is not finite, before any weight has taken it.
 
         Raises:
             FloatingPointError: it is not; says at which step, which tensor was the first, and what is left.
         """
         super().backward(loss, *args, **kwargs)
-        norm = get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
-        if not (loss.detach() + norm).isfinite():
+        # The optimiser has its parameters at hand; a module would walk over all its parts.
+        groups = self.trainer.optimizers[0].param_groups
+        self.norm = get_total_norm([p.grad for group in groups for p in group["params"] if p.grad is not None])
+        if not (loss.detach() + self.norm).isfinite():
             saved = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
             newest = next((c.best_model_path for c in saved if c.monitor is None and c.best_model_path), "none yet")
             raise FloatingPointError(

@@ -491,9 +491,14 @@ def norms_after(callback: ClipSpikes, norms: list[float]) -> list[float]:
     for norm in norms:
         for parameter in module.parameters():
             parameter.grad = torch.ones_like(parameter) * norm / 8**0.5
+        module.norm = total_norm(module)
         callback.on_before_optimizer_step(trainer, module, optimizer)
-        left.append(float(torch.nn.utils.get_total_norm([p.grad for p in module.parameters()])))
+        left.append(float(total_norm(module)))
     return left
+
+
+def total_norm(module: torch.nn.Module) -> torch.Tensor:
+    return torch.nn.utils.get_total_norm([p.grad for p in module.parameters()])
 
 
 def test_a_spike_is_cut_to_a_multiple_of_the_usual_norm():
