@@ -97,7 +97,8 @@ class MatrixMemory(Memory):
     def forward(self, interface: Float[Tensor, "batch interface"], state: MatrixState) -> MatrixState:
         # In the short numbers of autocast the guards against 0 / 0 would vanish, and a sharp head would lose its slot.
         device = interface.device.type
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+        shortened = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=False) if shortened else nullcontext():
             heads = self.heads.cut(interface.to(state.M.dtype))
             w_write = self.address(heads.write, state.M, state.w_write)
             M = equations.add(equations.erase(state.M, w_write, heads.e), w_write, heads.a)
