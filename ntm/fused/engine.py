@@ -217,7 +217,7 @@ class Episode(torch.autograd.Function):
 
         share(batch, forward)
         if keep:
-            ctx.sizes, ctx.tape, ctx.weights, ctx.arena, ctx.vector = sizes, tape, back, arena, vector
+            ctx.sizes, ctx.tape, ctx.weights, ctx.arena = sizes, tape, back, arena
             ctx.save_for_backward(*tensors)
         return torch.from_numpy(outputs[:, :, : sizes.outputs].copy())
 
@@ -242,9 +242,10 @@ class Episode(torch.autograd.Function):
             weight_gradients(first, last, SHARES, d_y, tape, gradients, found, sizes)
 
         share(SHARES, sum_up)
-        vector = np.empty_like(ctx.vector)
+        lengths = [tensor.numel() for tensor in tensors]
+        vector = np.empty(sum(lengths), np.float32)
         unpack(vector, found, gradients, sizes)
-        parts = torch.from_numpy(vector).split([tensor.numel() for tensor in tensors])
+        parts = torch.from_numpy(vector).split(lengths)
         d_tensors = [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
         return None, None, torch.from_numpy(gradients.x.copy()) if need_x else None, *d_tensors
 
