@@ -63,8 +63,9 @@ class Report(L.Callback):
         config["callbacks"] = {name: value for name, value in config["callbacks"].items() if name != "report"}
         played, room, left_out = [], MOST, 0
         for length, name, batch in self.episodes(trainer, pl_module):
-            shown = {"length": length, "name": name, **episode(look(trainer, pl_module, batch))}
-            room -= len(json.dumps(shown))
+            if room > 0:
+                shown = {"length": length, "name": name, **episode(look(trainer, pl_module, batch))}
+                room -= len(json.dumps(shown))
             if room > 0:
                 played.append(shown)
             else:
