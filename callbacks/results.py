@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
@@ -161,8 +162,12 @@ def packages() -> str:
     return "".join(f"{line}\n" for line in [f"# Python {sys.version.split()[0]}", *sorted(found, key=str.lower)])
 
 
+@cache
 def commit() -> str | None:
-    """The commit of this checkout, marked where code differs from it (documents may); None outside a repository."""
+    """The commit of this checkout, marked where code differs from it (documents may); None outside a repository.
+
+    Of when it is first asked, as a run begins: the code that runs is the code of then.
+    """
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
