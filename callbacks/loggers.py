@@ -100,6 +100,8 @@ class Wandb(WandbLogger):
         try:
             run: Any = super().experiment
         except wandb.Error as error:
+            if self._wandb_init["mode"] == "offline":
+                raise
             log.warning(f"W&B is out of reach, so this run goes on offline: {line(error)}")
             self._wandb_init["mode"] = "offline"
             run = super().experiment
@@ -117,7 +119,8 @@ class Wandb(WandbLogger):
             what(self.experiment)
         except LOST as error:
             log.warning(f"W&B is lost, and this run goes on without it: {line(error)}. metrics.csv has every row.")
-            run, self.lost = self.experiment, True
+            run: Any = self._experiment  # None where it could not begin
+            self.lost = True
             self._experiment = DummyLogger().experiment  # type: ignore[assignment]
             with suppress(Exception):
                 run.finish(exit_code=1)
@@ -180,7 +183,7 @@ def log_checkpoint(run: Any, path: Path, metadata: Mapping[str, float]) -> None:
 def run_id(folder: Path) -> str | None:
     """The id of the latest run that W&B has in a folder."""
     runs = [path.name.removeprefix("offline-") for path in folder.glob("wandb/*run-*-*")]
-    return max(runs).rpartition("-")[2] if runs else None
+    return max(runs).split("-", 2)[2] if runs else None  # run-20261122_120000-ID
 
 
 def portable(log_artifact: Callable[..., Any], folder: Path) -> Callable[..., Any]:

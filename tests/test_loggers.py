@@ -208,6 +208,27 @@ def test_a_logger_begins_a_run_of_its_own_where_another_was_left_open(tmp_path):
     assert len(ids) == 2
 
 
+def test_a_run_that_goes_on_keeps_an_id_with_hyphens(tmp_path):
+    for _ in range(2):
+        logger = Wandb(save_dir=tmp_path, mode="offline", id=None if offline_runs(tmp_path) else "half-the-slots")
+        assert logger.experiment.id == "half-the-slots"
+        logger.finish()
+
+
+@pytest.mark.parametrize(("mode", "said"), [("offline", ["lost"]), ("online", ["out of reach", "lost"])])
+def test_a_training_goes_on_where_no_run_can_begin(mode, said, tmp_path, monkeypatch, caplog):
+    def refuse(**_: Any) -> None:
+        raise wandb.Error("no")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    logger = Wandb(save_dir=tmp_path, mode=mode)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            logger.log_metrics({"val/bits": 1.0})
+        logger.finish()
+    assert [re.match(r"W&B is (.+?),", record.getMessage())[1] for record in caplog.records] == said
+
+
 def test_an_offline_run_says_nothing_of_w_and_b_on_the_terminal(tmp_path, capfd):
     logger = Wandb(save_dir=tmp_path, mode="offline")
     logger.log_metrics({"val/bits": 1.0})
