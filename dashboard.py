@@ -1,4 +1,4 @@
-"""Make the project's dashboard in W&B: learning, generalisation, heads, memory, comparison of a sweep's jobs.
+"""Make the project's dashboard in W&B: learning, generalisation, heads, pictures, comparison of a sweep's jobs.
 
     pip install -e '.[dashboard]'
     python dashboard.py ENTITY            # of the project ntm, or: python dashboard.py ENTITY PROJECT
@@ -9,16 +9,18 @@ login`) and asks for nothing else.
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
 
 from conf.check import ConfigError, exit_on_mistake
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
-SECTIONS = ("Learning", "Generalisation", "Heads", "Memory", "Comparison")
+SECTIONS = ("Learning", "Generalisation", "Heads", "Pictures", "Comparison")
 HEADS = ("peak", "entropy", "gate", "strength", "shift", "sharpening", "erase", "add")
-PICTURES = ("weightings", "animation", "memory", "evolution", "written_and_read", "episode")
+CONF = Path(__file__).parent / "conf"
 TURNED = ("optimizer.lr", "task.batch_size", "controller.hidden_size", "memory.num_slots", "memory.num_read_heads")
 
 
@@ -63,9 +65,9 @@ def dashboard(entity: str, project: str = "ntm") -> "Workspace":
         wr.WeavePanelSummaryTable(table_name="test/examples"),
     ]
     heads = [wr.LinePlot(x="sequences", title=name, metric_regex=f"head/.*/{name}") for name in HEADS]
-    memory = [
+    shown = [
         wr.MediaBrowser(title=name.replace("_", " "), media_keys=[f"figures/{name}"], num_columns=1)
-        for name in PICTURES
+        for name in pictures()
     ]
     columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(key)) for key in TURNED]
     comparison = [
@@ -77,29 +79,28 @@ def dashboard(entity: str, project: str = "ntm") -> "Workspace":
         wr.LinePlot(x="sequences", y=["val/bits"], title="val/bits by loss", groupby=wr.Config("loss._target_")),
         wr.RunComparer(diff_only="split"),
     ]
-    panels: tuple[list[Any], ...] = (learning, generalisation, heads, memory, comparison)
+    panels: tuple[list[Any], ...] = (learning, generalisation, heads, shown, comparison)
     return ws.Workspace(
         entity=entity,
         project=project,
         name="Neural Turing Machines",
         sections=[
-            ws.Section(name=name, panels=shown, is_open=True) for name, shown in zip(SECTIONS, panels, strict=True)
+            ws.Section(name=name, panels=inside, is_open=True) for name, inside in zip(SECTIONS, panels, strict=True)
         ],
         settings=ws.WorkspaceSettings(x_axis="sequences"),
     )
 
 
+def pictures() -> list[str]:
+    """All that there are, by name."""
+    return list(OmegaConf.load(CONF / "callbacks" / "pictures.yaml").defaults)
+
+
 def test_lengths() -> list[str]:
     """Those of every task as it is configured, as results name them; W&B shows the ones that a run has."""
-    from omegaconf import OmegaConf
-
     from tasks.base import key
 
-    asked: list[Any] = [
-        length
-        for path in sorted(Path(__file__).parent.glob("conf/task/*.yaml"))
-        for length in cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path)))["test_lengths"]
-    ]
+    asked = [length for path in sorted(CONF.glob("task/*.yaml")) for length in OmegaConf.load(path).test_lengths]
     return list(dict.fromkeys(key(length if isinstance(length, int) else tuple(length)) for length in asked))
 
 
