@@ -35,21 +35,21 @@ class Copy(Task):
     def sample(self, length: Length, batch_size: int, generator: torch.Generator) -> Batch:
         assert isinstance(length, int)
         vectors = random_bits(batch_size, length, self.num_bits, generator=generator)
-        start = self.num_flags - 1  # one step later when a start flag comes first
-        end = start + length
-        inputs = vectors.new_zeros(batch_size, end + 1 + length, self.input_size)
+        *_, (_, start), (_, end), (_, answer) = self.phases(length)
+        time = answer + length
+        inputs = vectors.new_zeros(batch_size, time, self.input_size)
         inputs[:, :start, self.num_bits] = 1
         inputs[:, start:end, : self.num_bits] = vectors
         inputs[:, end, -1] = 1
-        targets = vectors.new_zeros(batch_size, end + 1 + length, self.num_bits)
-        targets[:, end + 1 :] = vectors
-        mask = torch.zeros(batch_size, end + 1 + length, dtype=torch.bool)
-        mask[:, end + 1 :] = True
+        targets = vectors.new_zeros(batch_size, time, self.num_bits)
+        targets[:, answer:] = vectors
+        mask = torch.zeros(batch_size, time, dtype=torch.bool)
+        mask[:, answer:] = True
         return Batch(inputs, targets, mask)
 
     def phases(self, length: Length) -> tuple[Phase, ...]:
         assert isinstance(length, int)
-        start = self.num_flags - 1
+        start = self.num_flags - 1  # one step later when a start flag comes first
         flag = (Phase("start", 0),) if start else ()
         end = start + length
         return (*flag, Phase("input", start), Phase("delimiter", end), Phase("answer", end + 1))

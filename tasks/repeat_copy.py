@@ -44,12 +44,12 @@ class RepeatCopy(Task):
         assert isinstance(length, tuple)
         num_vectors, repeats = length
         vectors = random_bits(batch_size, num_vectors, self.num_bits, generator=generator)
-        answer = num_vectors + 2
+        _, (_, delimiter), (_, answer) = self.phases(length)
         end = answer + repeats * num_vectors
         inputs = vectors.new_zeros(batch_size, end + 1, self.input_size)
-        inputs[:, :num_vectors, : self.num_bits] = vectors
-        inputs[:, num_vectors, self.num_bits] = 1
-        inputs[:, num_vectors + 1, self.num_bits + 1] = (repeats - MEAN) / DEVIATION
+        inputs[:, :delimiter, : self.num_bits] = vectors
+        inputs[:, delimiter, self.num_bits] = 1
+        inputs[:, delimiter + 1, self.num_bits + 1] = (repeats - MEAN) / DEVIATION
         targets = vectors.new_zeros(batch_size, end + 1, self.output_size)
         targets[:, answer:end, : self.num_bits] = vectors.repeat(1, repeats, 1)
         targets[:, end, self.num_bits] = 1

@@ -38,12 +38,12 @@ class Sort(Task):
         vectors = random_bits(batch_size, length, self.num_bits, generator=generator)
         priorities = 2 * torch.rand(batch_size, length, generator=generator, dtype=vectors.dtype) - 1
         wanted = priorities.argsort(dim=1, descending=True)[:, : self.num_wanted]
-        answer = length + 1
+        _, (_, delimiter), (_, answer) = self.phases(length)
         time = answer + wanted.shape[1]
         inputs = vectors.new_zeros(batch_size, time, self.input_size)
-        inputs[:, :length, : self.num_bits] = vectors
-        inputs[:, :length, self.num_bits] = priorities
-        inputs[:, length, self.num_bits + 1] = 1
+        inputs[:, :delimiter, : self.num_bits] = vectors
+        inputs[:, :delimiter, self.num_bits] = priorities
+        inputs[:, delimiter, self.num_bits + 1] = 1
         targets = vectors.new_zeros(batch_size, time, self.num_bits)
         targets[:, answer:] = vectors.take_along_dim(wanted.unsqueeze(-1), dim=1)
         mask = torch.zeros(batch_size, time, dtype=torch.bool)
