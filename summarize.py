@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import OmegaConf
 
 from conf.check import OUTCOME, ConfigError, exit_on_mistake
+from conf.resume import chosen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,8 +145,6 @@ def read_runs(folder: Path) -> list[Run]:
 def read_run(folder: Path) -> Run:
     """What one run has left, finished or not."""
     config = OmegaConf.load(folder / ".hydra" / "config.yaml")
-    overrides = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-    assert isinstance(overrides, list)
     curve = read_curve(folder / "metrics.csv", "val/error_bits")
     results = None
     if (folder / "results.json").exists():
@@ -158,7 +157,7 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         task=str(OmegaConf.select(config, "task._target_")).split(".")[1],
         seed=int(config.seed),
-        overrides=tuple(word for word in overrides if not word.lstrip("+").startswith("seed=")),
+        overrides=tuple(word for word in chosen(folder) if not word.lstrip("+").startswith("seed=")),
         results=results,
         outcome=outcome,
         curve=curve,

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def expand(words: list[str]) -> list[str]:
         raise ConfigError("--experimental-rerun would run what a pickle says. Use resume=FOLDER.")
     given = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("resume=")]
     if not given and os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
-        chosen = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("hydra.run.dir=")]
-        given = [folder for folder in chosen if Path(folder, ".hydra").exists()]
+        places = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("hydra.run.dir=")]
+        given = [place for place in places if Path(place, ".hydra").exists()]
     if not given or given[-1] in ("", "null"):
         return words
     folder = Path(given[-1]).resolve()
@@ -65,21 +66,31 @@ def expand(words: list[str]) -> list[str]:
         raise ConfigError(f"resume={given[-1]} holds no run. Give the folder that has results, outputs/TASK/DATE.")
     if {"-m", "--multirun"} & set(words):
         raise ConfigError(f"resume={given[-1]} is one run. Leave out -m; a sweep goes on when its command is repeated.")
-    try:
-        own = list(map(str, OmegaConf.load(written)))
-    except Exception as error:
-        raise ConfigError(f"{written} cannot be read. Put it right, or start a new run.") from error
+    own = chosen(folder)
     for word in own:
         # A stranger's folder may say what to learn, and not what to run.
         if word.startswith("-") or word.lstrip("+~").startswith("hydra"):
             raise ConfigError(f"{written} has {word}, which is not a setting of a run. Take it out.")
-    own = [word for word in own if not word.startswith(("resume=", f"checkpoint='{folder}"))]
     if words[: len(own)] == own and any(word == f"hydra.run.dir='{folder}'" for word in words):
         return words  # one of several processes, which Lightning has started by these words
     rest = [word for word in words if not word.startswith(("resume=", "hydra.run.dir="))]
     newest = newest_checkpoint(folder)
     resumed = [f"resume='{folder}'", f"hydra.run.dir='{folder}'", *([f"checkpoint='{newest}'"] if newest else [])]
-    return [*own, *rest, *resumed]
+    return [*own, *rest, *resumed]  # in this order: `chosen` cuts it there again
+
+
+def chosen(folder: Path) -> list[str]:
+    """The overrides of the run in a folder: the same whether it was left alone or has been resumed.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    written = folder / ".hydra" / "overrides.yaml"
+    try:
+        words = list(map(str, OmegaConf.load(written)))
+    except Exception as error:
+        raise ConfigError(f"{written} cannot be read. Put it right, or start a new run.") from error
+    return list(takewhile(lambda word: not word.startswith("resume="), words))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

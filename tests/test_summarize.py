@@ -156,6 +156,16 @@ def test_a_folder_without_a_run_is_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_was_resumed_is_of_the_configuration_of_one_that_was_left_alone(tmp_path):
+    place = tmp_path / "resumed"
+    leave(tmp_path / "straight", "loss=huber", seed=1)
+    leave(place, "loss=huber", seed=2)
+    resumed = ["loss=huber", "seed=2", f"resume='{place}'", f"checkpoint='{place}/checkpoints/last.ckpt'"]
+    OmegaConf.save(resumed, place / ".hydra/overrides.yaml")
+    (row,) = summarize.aggregate(summarize.read_runs(tmp_path))[1]
+    assert row.runs == 2
+
+
 def test_runs_of_nothing_but_seeds_have_a_row_and_a_picture(tmp_path):
     start(tmp_path / "0", seed=1)
     assert summarize.learning_curves(summarize.read_runs(tmp_path)).axes

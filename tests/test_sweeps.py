@@ -159,6 +159,18 @@ def test_a_folder_of_another_sweep_is_refused(sweep, tmp_path, capsys):
     assert results(tmp_path / "sweep/0") == left
 
 
+def test_a_job_that_was_resumed_by_its_folder_is_still_of_its_sweep(sweep, crash, monkeypatch, tmp_path):
+    crash[1] = 3
+    assert sweep(*FOUR, "seed=0,1") == 1
+    crash.clear()
+    with monkeypatch.context() as once:
+        once.setattr(sys, "argv", [train.__file__, "resume=sweep/1"])
+        GlobalHydra.instance().clear()
+        cli(train.main)
+    assert results(tmp_path / "sweep/1")["sequences"] == 8
+    assert sweep(*FOUR, "seed=0,1") == 0
+
+
 def test_a_job_that_was_a_mistake_can_be_put_right_in_its_place(sweep, tmp_path):
     assert sweep(*TINY, "seed=0,-1") == 2
     assert sweep(*TINY, "seed=0,1") == 0

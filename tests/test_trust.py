@@ -21,7 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 import train
 from callbacks.rows import Rows
 from conf.check import ConfigError, check_writable, cli
-from conf.resume import changes, expand, holding, newest_checkpoint
+from conf.resume import changes, chosen, expand, holding, newest_checkpoint
 from ntm.checkpoints import Checkpoints, read_checkpoint
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -252,6 +252,16 @@ def test_a_folder_stands_for_the_command_that_made_it(finished):
         f"checkpoint='{finished}/checkpoints/last.ckpt'",
     ]
     assert expand(words) == words  # as another process of the same run is started
+
+
+def test_what_resumed_a_run_is_no_part_of_the_command_that_made_it(tmp_path):
+    elsewhere = f"checkpoint='{tmp_path}/run10/checkpoints/last.ckpt'"
+    folder = tmp_path / "run1"
+    (folder / ".hydra").mkdir(parents=True)
+    again = ["seed=3", elsewhere, f"resume='{folder}'", f"checkpoint='{folder}/checkpoints/last.ckpt'"]
+    (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(again))
+    assert chosen(folder) == ["seed=3", elsewhere]
+    assert expanded(folder) == ["seed=3", elsewhere, f"resume='{folder}'", f"hydra.run.dir='{folder}'"]
 
 
 @pytest.mark.parametrize("count", ["0", "1"])

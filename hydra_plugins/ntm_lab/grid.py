@@ -6,9 +6,10 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from conf.check import MISTAKES, OUTCOME, ConfigError, outcome
+from conf.resume import chosen
 
 
 class Grid(BasicSweeper):
@@ -54,10 +55,10 @@ class Grid(BasicSweeper):
 
 def check_same(folder: Path, overrides: list[str]) -> None:
     """Raise a ConfigError if a folder holds something that a job with other overrides has learned."""
-    written = folder / ".hydra" / "overrides.yaml"
-    if not written.exists() or not any((folder / name).exists() for name in ("results.json", "checkpoints")):
+    written = (folder / ".hydra" / "overrides.yaml").exists()
+    if not written or not any((folder / name).exists() for name in ("results.json", "checkpoints")):
         return
-    before = list(map(str, OmegaConf.load(written)))
+    before = chosen(folder)
     if sorted(before) != sorted(overrides):
         raise ConfigError(
             f"hydra.sweep.dir={folder.parent} holds another sweep: its job {folder.name} has {' '.join(before)}, this "
