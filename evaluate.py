@@ -11,11 +11,18 @@ pictures and `report.html`, a page to play episodes in, go to a new folder in th
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from conf.check import ConfigError, exit_on_mistake, explained
 from train import build
+
+if TYPE_CHECKING:
+    from lightning import Trainer
+
+    from ntm.learner import Learner
+    from tasks.base import Task
 
 
 def main() -> None:
@@ -41,18 +48,12 @@ def evaluate(overrides: DictConfig) -> None:
     if path is None:
         raise ConfigError("checkpoint is missing. Say which: python evaluate.py checkpoint=PATH.")
     with explained("checkpoint", overrides):
-        checkpoint = read_checkpoint(str(path))
-    cfg = OmegaConf.create(checkpoint["config"])
-    folder = Path(path).resolve().parent
-    run = folder.parent if folder.name == "checkpoints" else folder
+        checkpoint = read_checkpoint(path := str(path))
+    cfg = configuration(checkpoint)
+    run = run_of(path)
     cfg.output_dir = str(run / "evaluation" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
-    cfg.logger = {}
     cfg.callbacks.update(OmegaConf.load(Path(__file__).with_name("conf") / "callbacks" / "report.yaml"))
     cfg.callbacks.report.run = str(run)
-    # What the training ran on need not be here.
-    cfg.trainer.update(accelerator="auto", devices=1, strategy="auto")
-    if cfg.engine == "fused":
-        cfg.engine = "auto"
     for key in map(str, overrides):
         if isinstance(cfg.get(key), DictConfig) and not isinstance(overrides[key], DictConfig):
             raise ConfigError(
@@ -62,12 +63,38 @@ def evaluate(overrides: DictConfig) -> None:
     OmegaConf.set_struct(cfg, True)
     cfg.merge_with(overrides)
 
+    task, learner, trainer = rebuild(cfg, checkpoint, path)
+    trainer.test(learner, datamodule=task, verbose=False)
+
+
+def configuration(checkpoint: dict[str, Any]) -> DictConfig:
+    """What a checkpoint was trained under, to be measured here: what the training ran on need not be."""
+    cfg = OmegaConf.create(checkpoint["config"])
+    cfg.logger = {}
+    cfg.trainer.update(accelerator="auto", devices=1, strategy="auto")
+    if cfg.engine == "fused":
+        cfg.engine = "auto"
+    return cfg
+
+
+def rebuild(cfg: DictConfig, checkpoint: dict[str, Any], path: str) -> "tuple[Task, Learner, Trainer]":
+    """The task, the machine with its weights, and a trainer to measure it by.
+
+    Raises:
+        ConfigError: as `build`, or the weights are of another machine.
+    """
     task, learner, trainer = build(cfg)
     with explained("checkpoint", cfg):
         learner.check_fits(checkpoint, path)
     learner.load_state_dict(checkpoint["state_dict"])
     learner.on_load_checkpoint(checkpoint)
-    trainer.test(learner, datamodule=task, verbose=False)
+    return task, learner, trainer
+
+
+def run_of(path: str) -> Path:
+    """The folder of the training that a checkpoint is from."""
+    folder = Path(path).resolve().parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 if __name__ == "__main__":

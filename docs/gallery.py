@@ -6,30 +6,25 @@ Each word is a task's name and a checkpoint. What a run has left beside its chec
 command, is used where it is there.
 """
 
-import json
-import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
-import torch
+from lightning import Trainer
 from matplotlib.figure import Figure
-from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import train
 from callbacks import animation, curves, figures, film
-from callbacks.base import write
-from ntm.batch import Batch
+from callbacks.base import look, probe, write
+from callbacks.results import measured
+from conf.check import ConfigError, exit_on_mistake
+from evaluate import configuration, rebuild, run_of
+from models.ship import origin
 from ntm.checkpoints import read_checkpoint
 from ntm.learner import Learner
-from ntm.metrics import Metric
-from ntm.trace import Trace
 from tasks.base import Length, Task, key
 
 DOCS = Path(__file__).parent
@@ -42,61 +37,35 @@ class Machine(NamedTuple):
     """A trained machine and where it came from."""
 
     name: str
+    path: Path
+    checkpoint: dict
     task: Task
     learner: Learner
-    checkpoint: dict
-    run: Path  # the folder of its training
-
-    def trace(self, length: Length) -> Trace:
-        """What it does with the task's fixed example of a length."""
-        with torch.no_grad():
-            return replace(self.learner.machine.trace(self.task.probe(length)), phases=self.task.phases(length))
-
-    def answer(self, length: Length) -> Trace:
-        """What it answers, without what its memory does meanwhile: that is quick."""
-        inputs, targets, mask = (field[0] for field in self.task.probe(length))
-        with torch.no_grad():
-            return Trace(inputs, targets, mask, torch.sigmoid(self.learner.machine(inputs[None]))[0], None)
+    trainer: Trainer  # which has just measured it
 
 
 def load(word: str) -> Machine:
-    """The machine that NAME=CHECKPOINT names."""
+    """The machine that NAME=CHECKPOINT names, measured over its test lengths."""
     name, _, path = word.partition("=")
     checkpoint = read_checkpoint(path)
-    cfg = OmegaConf.create(checkpoint["config"])
-    assert isinstance(cfg, DictConfig)
-    cfg.logger, cfg.callbacks, cfg.output_dir = {}, {}, "unused"
-    task, learner, _ = train.build(cfg)
-    learner.load_state_dict(checkpoint["state_dict"])
-    learner.eval()
-    folder = Path(path).resolve().parent
-    return Machine(name, task, learner, checkpoint, folder.parent if folder.name == "checkpoints" else folder)
-
-
-def measured(machine: Machine) -> dict[str, dict[str, float]]:
-    """Every metric at every test length."""
-
-    def mean(batches: list[Batch], metric: Metric) -> float:
-        answered = ((machine.learner.machine(batch.inputs), *batch[1:]) for batch in batches)
-        with torch.no_grad():
-            return fmean(value for answer in answered for value in metric(*answer).tolist())
-
-    loaders = zip(machine.task.test_lengths, machine.task.test_dataloader(), strict=True)
-    return {
-        key(length): {name: mean(list(loader), metric) for name, metric in machine.task.metrics.items()}
-        for length, loader in loaders
-    }
+    cfg = configuration(checkpoint)
+    cfg.callbacks, cfg.output_dir = {}, "unused"
+    cfg.trainer.update(accelerator="cpu", enable_progress_bar=False)  # where the machine still is after a test
+    task, learner, trainer = rebuild(cfg, checkpoint, path)
+    trainer.loggers = []  # it is measured for its pictures alone
+    trainer.test(learner, datamodule=task, verbose=False)
+    return Machine(name, Path(path), checkpoint, task, learner, trainer)
 
 
 def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
     """Draws them one after the other: the file, what it shows for who cannot see it, and what to look for."""
-    task, checkpoint = machine.task, machine.checkpoint
+    _, path, checkpoint, task, learner, trainer = machine
     length = task.probe_length
-    trace = machine.trace(length)
+    trace = probe(trainer, learner)
     seen = f"{checkpoint['sequences']:,} sequences seen"
     title, of_all = f"{task.title(length)} - {seen}", f"{machine.name.replace('_', ' ')} - {seen}"
     shown = LENGTHS.get(machine.name, task.test_lengths)
-    answers = {task.counts(each): machine.answer(each) for each in shown}
+    answers = {task.counts(each): look(trainer, learner, task.probe(each)) for each in shown}
     wrong = "; ".join(f"{name}: {figures.wrong_bits(answer)}" for name, answer in answers.items())
 
     def draw(name: str, figure: Figure, title: str = title) -> Path:
@@ -114,7 +83,7 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
         f"Target, output and error of the answer to one sequence of each length. {wrong}.",
         "One sequence of each length, the steps that count: what it should say, what it says, and the difference.",
     )
-    test = measured(machine)
+    test = measured(trainer, learner)
     yield (
         draw("lengths", curves.lengths(test, (key(task.min_length), key(task.max_length))), of_all),
         "Wrong bits of a sequence over the test lengths: "
@@ -164,7 +133,7 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
         "Greatest weight, key strength, gate, shift, sharpening, erase and add of every head over time.",
         "What the heads are told, step by step: section 3.3 of the paper.",
     )
-    rows = curves.validations(machine.run / "metrics.csv")
+    rows = curves.validations(run_of(str(path)) / "metrics.csv")
     if rows:
         yield (
             draw("learning", curves.learning(rows), of_all),
@@ -174,15 +143,14 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
         )
 
 
-def origin(machine: Machine) -> str:
+def made_by(machine: Machine) -> str:
     """Where a machine came from: its command, its seed and its commit, as far as its run says."""
-    config, results = machine.checkpoint["config"], machine.run / "results.json"
-    said = f"Seed {config['seed']}, {machine.checkpoint['sequences']:,} sequences."
-    if not results.exists():
+    said = f"Seed {machine.checkpoint['config']['seed']}, {machine.checkpoint['sequences']:,} sequences."
+    try:
+        run = machine.checkpoint.get("origin") or origin(machine.path)
+    except ConfigError:  # it has not finished
         return said
-    run = json.loads(results.read_text())
-    words = [word for word in shlex.split(run["command"])[1:] if not word.startswith("hydra.run.dir=")]
-    return f"    {shlex.join(['python', 'train.py', *words])}\n\n{said} Commit {run['commit'][:10]}."
+    return f"    python {run['command']}\n\n{said} Commit {run['commit'][:10]}."
 
 
 def gallery(words: list[str], folder: Path) -> None:
@@ -193,7 +161,7 @@ def gallery(words: list[str], folder: Path) -> None:
     lines += ["[How to read the pictures](../README.md#how-to-read-the-pictures).", ""]
     for word in words:
         machine = load(word)
-        lines += [f"## {machine.name.replace('_', ' ').capitalize()}", "", origin(machine), ""]
+        lines += [f"## {machine.name.replace('_', ' ').capitalize()}", "", made_by(machine), ""]
         for path, alt, caption in pictures(machine, images):
             print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB", flush=True)
             lines += [caption, "", f"![{alt}](images/{path.name})", ""]
@@ -203,4 +171,5 @@ def gallery(words: list[str], folder: Path) -> None:
 if __name__ == "__main__":
     if not sys.argv[1:] or not all("=" in word for word in sys.argv[1:]):
         sys.exit(__doc__)
-    gallery(sys.argv[1:], DOCS)
+    with exit_on_mistake():
+        gallery(sys.argv[1:], DOCS)

@@ -10,16 +10,19 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from conf.check import ConfigError, exit_on_mistake
+from conf.resume import chosen
+from evaluate import run_of
 from ntm.checkpoints import read_checkpoint
 
 KEPT = ("state_dict", "config", "sequences", "pytorch-lightning_version")
-ORIGIN = ("command", "commit", "versions", "seed")
+ORIGIN = ("commit", "versions", "seed")
 
 
 def main() -> None:
@@ -30,18 +33,25 @@ def main() -> None:
         checkpoint = read_checkpoint(str(source))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    results = source.resolve().parents[1] / "results.json"
-    if not results.exists():
-        raise ConfigError(f"{results} does not exist, so nobody could say what made {source}. Give a run's checkpoint.")
     shipped = {key: checkpoint[key] for key in KEPT}
     shipped["config"]["output_dir"] = "."  # the run's folder is nobody else's
-    said = json.loads(results.read_text())
-    shipped["origin"] = {key: said[key] for key in ORIGIN}
-    program, *words = shlex.split(said["command"])
-    words = [word for word in words if not word.startswith("hydra.")]  # where it was put
-    shipped["origin"]["command"] = shlex.join([Path(program).name, *words])
+    shipped["origin"] = origin(source)
     torch.save(shipped, target)
     print(f"{target}: {target.stat().st_size / 1000:.0f} KB")
+
+
+def origin(checkpoint: Path) -> dict[str, Any]:
+    """How anybody could make a run's checkpoint: `command`, `commit`, `versions` and `seed`.
+
+    Raises:
+        ConfigError: the run is not there, or has not finished.
+    """
+    run = run_of(str(checkpoint))
+    results = run / "results.json"
+    if not results.exists():
+        raise ConfigError(f"{results} does not exist, so nobody could say what made {checkpoint}. Give a run's.")
+    said = json.loads(results.read_text())
+    return {"command": shlex.join(["train.py", *chosen(run)])} | {key: said[key] for key in ORIGIN}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 from fakes import ROOT
 
 SHORT = (
@@ -151,6 +153,9 @@ def test_a_run_is_resumed_by_its_folder_alone(trained, tmp_path):
     assert results(tmp_path / "run")["cost"] <= results(trained[0])["cost"]  # its best is of the whole run
     assert "resumed with trainer.max_steps=30 (it was 20)" in (tmp_path / "run" / "train.log").read_text()
     assert list(tmp_path.iterdir()) == [tmp_path / "run"]
+    run("models/ship.py", "run/checkpoints/best.ckpt", "small.ckpt", folder=tmp_path)
+    origin = torch.load(tmp_path / "small.ckpt", weights_only=True)["origin"]
+    assert shlex.split(origin["command"]) == ["train.py", *SHORT, "trainer.max_steps=30"]
 
 
 def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(tmp_path):
