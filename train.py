@@ -42,6 +42,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     memory = instantiate(cfg, "memory")
     controller = instantiate(cfg, "controller")
 
+    from callbacks.last import Together
     from callbacks.rows import Rows
     from ntm import Machine
     from ntm.checkpoints import Checkpoints
@@ -81,6 +82,8 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
         plugins=[Checkpoints()],
         default_root_dir=cfg.output_dir,  # where Lightning looks for checkpoints of its own accord
     )
+    if trainer.world_size > 1:
+        trainer.callbacks.append(Together())  # type: ignore[attr-defined]
     # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
     trainer.precision_plugin.convert_module(learner)
     return task, learner, trainer
@@ -124,7 +127,9 @@ def run(cfg: DictConfig) -> float:
         if not is_pruned(error):
             log.info(f"go on with: python train.py resume={cfg.output_dir}")
         if isinstance(error, KeyboardInterrupt | SIGTERMException):
-            raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 143) from error
+            code = 130 if isinstance(error, KeyboardInterrupt) else 143
+            # The first process speaks for all: where another one fails, Lightning kills the first at once.
+            raise SystemExit(code if trainer.is_global_zero else 0) from error
         raise
     finish(trainer)
     assert learner.cost is not None

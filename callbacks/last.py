@@ -36,6 +36,30 @@ class Last(ModelCheckpoint):
             self._save_checkpoint(trainer, self.format_checkpoint_name({}))
 
 
+class Together(L.Callback):
+    """Has all processes of a run leave after the same step, whichever of them was told to end.
+
+    Lightning's handler of SIGTERM speaks to the other processes from within the signal, at another point of each one's
+    work: where one of them is adding up gradients, all wait for ever. Here a signal is only noted, and the processes
+    tell each other at the end of a step.
+    """
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
+        def note(*_: Any) -> None:
+            self.told = True
+
+        trainer._signal_connector._sigterm_notifier_fn = note  # type: ignore[assignment, method-assign]
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        trainer._signal_connector.received_sigterm = trainer.strategy.reduce_boolean_decision(self.told, all=False)
+
+    def on_test_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self.on_train_batch_end(trainer)
+
+
 @contextmanager
 def leaving_between_steps() -> Iterator[None]:
     """Have Ctrl-C wait for the end of the step, as SIGTERM does; a second one does not wait.

@@ -1,11 +1,17 @@
 """Several processes train one machine as one process would, alone and as a job of a sweep."""
 
+import contextlib
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
-from fakes import TINY, compose
+from fakes import ROOT, TINY, compose
 from test_command_line import run
 
 import train
@@ -53,3 +59,31 @@ def test_jobs_of_a_sweep_may_have_two_processes_each_and_go_on_too(tmp_path):
     (sweep / "1/results.json").unlink()
     run("train.py", "-m", *chosen, folder=tmp_path)
     assert json.loads((sweep / "1/results.json").read_text())["test"] == measured
+
+
+def test_two_processes_that_are_told_to_end_leave_after_the_same_step(tmp_path):
+    words = [*TINY, "trainer.devices=2", "trainer.max_steps=100000", "trainer.val_check_interval=50000"]
+    with (tmp_path / "said.txt").open("w+") as said:
+        first = subprocess.Popen(
+            [sys.executable, str(ROOT / "train.py"), *words, f"hydra.run.dir={tmp_path / 'run'}"],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        metrics, until = tmp_path / "run/metrics.csv", time.monotonic() + 120
+        try:
+            while not metrics.exists() and time.monotonic() < until:
+                time.sleep(0.01)
+            os.killpg(first.pid, signal.SIGTERM)
+            code = first.wait(60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(first.pid, signal.SIGKILL)
+        said.seek(0)
+        text = said.read()
+    assert code == 143, text
+    assert "Received SIGTERM" not in text  # as Lightning's own handler says, which may wait for ever
+    step = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"]
+    with metrics.open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(step))
+    assert (tmp_path / "run/train.log").read_text().count("go on with: python train.py resume=") == 1
