@@ -95,7 +95,15 @@ def main(cfg: DictConfig) -> float | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(cfg, check, run)
     name_in_wandb(cfg)
-    return run(cfg)
+    try:
+        return run(cfg)
+    except ConfigError:
+        raise
+    except BaseException:
+        from lightning.pytorch.utilities import rank_zero_only
+
+        rank_zero_only(log.info)(f"go on with: python train.py resume={cfg.output_dir}")
+        raise
 
 
 def run(cfg: DictConfig) -> float:
@@ -124,8 +132,6 @@ def run(cfg: DictConfig) -> float:
             learn(cfg, task, learner, trainer)
     except BaseException as error:
         finish(trainer, exit_code=0 if is_pruned(error) else 1)
-        if not is_pruned(error):
-            log.info(f"go on with: python train.py resume={cfg.output_dir}")
         if isinstance(error, KeyboardInterrupt | SIGTERMException):
             code = 130 if isinstance(error, KeyboardInterrupt) else 143
             # The first process speaks for all: where another one fails, Lightning kills the first at once.
@@ -215,8 +221,7 @@ def quiet() -> None:
         logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.WARNING)
     for advice in (
         ".*does not have many workers",
-        ".*Experiment logs directory .* exists and is not empty",  # it is the run's own
-        ".*Checkpoint directory .* exists and is not empty",  # so is this
+        ".*Checkpoint directory .* exists and is not empty",  # it is the run's own
         ".*The dirpath has changed from",  # a resumed run has a folder of its own
         ".*`srun` command is available",  # a machine of a cluster may be used by itself
         ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's affair

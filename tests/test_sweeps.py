@@ -86,7 +86,9 @@ def test_the_others_run_where_one_fails_and_the_exit_code_says_so(sweep, crash, 
     assert not (tmp_path / "sweep/0/results.json").exists()
     assert (tmp_path / "sweep/1/results.json").is_file()
     assert (tmp_path / "sweep/0" / OUTCOME).read_text() == "failed: ConnectionAbortedError: switched off\n"
-    assert "0: seed=0 failed: ConnectionAbortedError: switched off" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "0: seed=0 failed: ConnectionAbortedError: switched off" in said
+    assert "go on with" not in said  # the sweep's own command does that
     assert "Traceback" in (tmp_path / "sweep/0/train.log").read_text()
 
 
