@@ -64,7 +64,8 @@ def row(samples: list[Sample]) -> tuple[list[str], bool]:
     quarter = len(samples) // 4
     third, last = samples[2 * quarter : 3 * quarter], samples[3 * quarter :]
     before, after = (Sample(*map(median, zip(*part, strict=True))) for part in (third, last))
-    flat = after.memory <= before.memory * (1 + GROWTH) and after[1:] <= before[1:]
+    kept = any(a > b for a, b in zip(after[1:], before[1:], strict=True))
+    flat = after.memory <= before.memory * (1 + GROWTH) and not kept
     peak = max(sample.memory for sample in samples)
     cells = [f"{b:,.0f} to {a:,.0f}" for b, a in zip(before, after, strict=True)]
     return [str(len(samples)), f"{peak:,.0f}", *cells, "yes" if flat else "no"], flat
@@ -78,11 +79,11 @@ def main() -> None:
     minutes, jobs, words = (0.1, 2, TINY) if args.quick else (args.minutes, args.jobs, ())
     train, seconds, grown = [sys.executable, str(ROOT / "train.py")], round(60 * minutes), False
     limit = f'+trainer.max_time="00:{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"'
-    for name, command, every in (
-        (f"Soak of {minutes:g} minutes", [*train, *words, *ENDLESS, limit], max(1, seconds / SAMPLES)),
-        (f"Soak of {jobs} jobs", [*train, "-m", *TINY, f"seed=range({jobs})"], 1 if args.quick else 5),
+    for amount, name, command, every in (
+        (minutes, f"Soak of {minutes:g} minutes", [*train, *words, *ENDLESS, limit], max(1, seconds / SAMPLES)),
+        (jobs, f"Soak of {jobs} jobs", [*train, "-m", *TINY, f"seed=range({jobs})"], 1 if args.quick else 5),
     ):
-        if name.split()[2] == "0":
+        if not amount:
             continue
         progress(name)
         cells, flat = row(watch(command, every))

@@ -54,18 +54,19 @@ def main() -> None:
 
 
 def run(folder: Path, seed: int, overrides: list[str]) -> Run:
-    """Train with one seed, or what is left of that; what the run left behind."""
+    """Train with one seed, or what is left of that; what the run left behind.
+
+    Raises:
+        SystemExit: the overrides are a mistake, which is one in every seed, or the folder holds a run with others.
+    """
     place = folder.absolute() / str(seed)
-    if not (place / "results.json").exists():
-        print(f"seed {seed} ...", flush=True)
-        where = [f"hydra.sweep.dir={place.parent}", f"hydra.sweep.subdir={place.name}"]
-        command = [sys.executable, str(ROOT / "train.py"), "-m", f"seed={seed}", *overrides, *where]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode == 2:  # a mistake is one in every seed
-            raise SystemExit(done.stderr.strip())
+    print(f"seed {seed} ...", flush=True)
+    where = [f"hydra.sweep.dir={place.parent}", f"hydra.sweep.subdir={place.name}"]
+    command = [sys.executable, str(ROOT / "train.py"), "-m", f"seed={seed}", *overrides, *where]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode == 2:
+        raise SystemExit(done.stderr.strip())
     left = read_run(place)
-    if list(left.overrides) != overrides:
-        raise SystemExit(f"{place} holds a run with {' '.join(left.overrides)}. Choose another --name.")
     print(f"seed {seed}: {left.outcome}", flush=True)
     return left
 
@@ -130,7 +131,7 @@ def picture(runs: list[Run]) -> "Figure":
         finished = [run for run in runs if run.results]
         published = yaml.safe_load(PUBLISHED.read_text()).get(finished[0].task, {})
         curves = [read_curve(run.folder / "metrics.csv", "val/bits") for run in finished]
-        known = {model: {n: y for n, y in points["learning"].items() if n} for model, points in published.items()}
+        known = {model: points["learning"] for model, points in published.items()}
         compare(learning, *band(curves), known)
         learning.set(xlabel="sequences seen", ylabel="bits of a held-out sequence", xscale="log")
         learning.legend(fontsize=7)

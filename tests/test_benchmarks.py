@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import ROOT
+from fakes import ROOT, TINY
 from test_summarize import curve, start
 
 import summarize
@@ -17,6 +17,7 @@ from conf.check import OUTCOME
 sys.path.append(str(ROOT / "benchmarks"))
 
 import measure
+import soak
 import solve
 import startup
 import study
@@ -71,6 +72,14 @@ def test_a_record_takes_the_place_of_the_older_one_and_leaves_the_others(tmp_pat
     ]
 
 
+@pytest.mark.parametrize(
+    ("last", "flat"), [((101, 10, 5), True), ((103, 10, 5), False), ((100, 11, 4), False), ((100, 9, 6), False)]
+)
+def test_a_soak_is_flat_where_neither_memory_nor_descriptors_nor_threads_grow(last, flat):
+    samples = [soak.Sample(100, 10, 5)] * 3 + [soak.Sample(*last)]
+    assert soak.row(samples)[1] == flat
+
+
 def test_imports_are_summed_by_package():
     lines = ["import time:      1000000 |    3000000 | torch", "import time:   500000 |    500000 |   torch.nn", "x"]
     lines += ["import time:       250000 |     250000 | os"]
@@ -118,6 +127,13 @@ def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
     assert sum(line.startswith("| task=") for line in lines) == 8
     assert "- copy, `lr`: `2` solved 1 and learned 2 of 2; `1` solved 0 and learned 0 of 2." in lines
     assert "- recall, `clip`: `3` solved 0 and learned 1 of 2; `4` solved 0 and learned 1 of 2." in lines
+
+
+def test_a_seed_is_trained_once_however_its_numbers_are_spelled_and_never_beside_another(tmp_path):
+    left = solve.run(tmp_path, 3, [*TINY, "optimizer.lr=3e-4"])
+    assert (left.seed, left.outcome) == (3, "finished")
+    with pytest.raises(SystemExit, match="holds another sweep: its job 3 has"):
+        solve.run(tmp_path, 3, [*TINY, "optimizer.lr=4e-4"])
 
 
 def test_the_picture_of_a_record_shows_our_median_and_the_papers_figures(tmp_path):
