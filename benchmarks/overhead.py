@@ -118,7 +118,7 @@ def looking(*words: str) -> tuple[float, dict[str, tuple[float, float]]]:
         task, learner, trainer = train.build(cfg)
         for callback in trainer.callbacks:
             if isinstance(callback, Picture | HeadFigures):
-                for hook in filter(lambda hook: callable(getattr(callback, hook)), HOOKS):
+                for hook in HOOKS:
                     setattr(callback, hook, timed(type(callback).__name__, getattr(callback, hook)))
         learner.machine.prepare()
         start = time.perf_counter()
