@@ -31,10 +31,10 @@ def run_job(
     Raises:
         ConfigError: as `check`, or this launcher cannot give the job the processes that it asks for.
     """
+    if Path(cfg.output_dir, "results.json").exists():
+        log.info(f"{cfg.output_dir} has finished already")
+        return None
     with as_a_run(cfg):
-        if Path(cfg.output_dir, "results.json").exists():
-            log.info(f"{cfg.output_dir} has finished already")
-            return None
         trainer = check(cfg)  # nobody has seen this job's choices before; a mistake leaves the other jobs alone
         if trainer.strategy.launcher is not None and sys.modules["__main__"].__spec__ is not None:
             raise ConfigError(
