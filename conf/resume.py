@@ -111,7 +111,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
         else:
             return path
     if found:
-        raise ConfigError(f"resume={folder} has no checkpoint that can be read. Start a new run.")
+        raise ConfigError(f"{folder} has no checkpoint that can be read. Remove its checkpoints/ to start it anew.")
     return None
 
 
