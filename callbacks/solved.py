@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 log = logging.getLogger(__name__)
 
-KEPT = ("in_a_row", "first_in_a_row", "settling_since", "rates", "done")  # in a checkpoint
+KEPT = ("in_a_row", "first_in_a_row", "settling_since", "shares", "done")  # in a checkpoint
 
 
 class Solved(L.Callback):
@@ -45,7 +45,7 @@ class Solved(L.Callback):
         self.in_a_row = 0  # of all monitors
         self.first_in_a_row = 0
         self.settling_since: int | None = None  # the step
-        self.rates: list[float] = []  # of the optimiser's groups then
+        self.shares: list[float] = []  # of their initial rates that the optimiser's groups had then
         self.done = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -62,19 +62,19 @@ class Solved(L.Callback):
             which = " and ".join(self.monitors[: 1 if waited else None])
             log.info(f"solved after {pl_module.sequences:,} sequences: {which} <= {self.threshold:g}")
             self.settling_since = trainer.global_step
-            self.rates = [group["lr"] for group in optimizer.param_groups]
+            self.shares = [group["lr"] / group["initial_lr"] for group in optimizer.param_groups]
         if self.settling_since is not None and trainer.global_step >= self.settling_since + self.cooldown:
             if waited or self.in_a_row:
                 self.done = trainer.should_stop = True
             else:
                 log.info(f"not solved any more after {pl_module.sequences:,} sequences: back to the full rate")
                 self.settling_since = None
-                set_rates(optimizer, self.rates)
+                set_rates(optimizer, self.shares)
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
         if self.settling_since is not None and self.cooldown:
             progress = (trainer.global_step - self.settling_since) / self.cooldown
-            set_rates(optimizer, [rate * (1 + cos(pi * min(1, progress))) / 2 for rate in self.rates])
+            set_rates(optimizer, [share * (1 + cos(pi * min(1, progress))) / 2 for share in self.shares])
 
     def solved(self, trainer: L.Trainer, monitors: list[str]) -> bool:
         for monitor in monitors:
@@ -96,6 +96,7 @@ class Solved(L.Callback):
             setattr(self, name, value)
 
 
-def set_rates(optimizer: Optimizer, rates: list[float]) -> None:
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+def set_rates(optimizer: Optimizer, shares: list[float]) -> None:
+    """Shares of the initial rates, which a resumed run may have otherwise than before."""
+    for group, share in zip(optimizer.param_groups, shares, strict=True):
+        group["lr"] = share * group["initial_lr"]

@@ -93,8 +93,9 @@ class Learner(L.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None: ...
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+    def configure_optimizers(self) -> dict[str, object]:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)}
 
 
 class Task(L.LightningDataModule):

@@ -341,9 +341,16 @@ def test_what_a_checkpoint_would_overrule_is_refused_always(override, finished):
         changed(finished, override, "allow=[optimizer,scheduler]")
 
 
-@pytest.mark.parametrize("scheduler", ["constant", "cosine"])
-def test_an_allowed_learning_rate_is_the_one_that_is_used(scheduler, tmp_path):
-    chosen = (f"scheduler={scheduler}", "optimizer=adam", "trainer.max_steps=4")
+SETTLING = ("callbacks=[none,solved]", *(f"callbacks.solved.{word}" for word in ("threshold=999", "patience=1")))
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "others"),
+    [("constant", ()), ("cosine", ()), ("constant", SETTLING)],
+    ids=["constant", "cosine", "settling"],
+)
+def test_an_allowed_learning_rate_is_the_one_that_is_used(scheduler, others, tmp_path):
+    chosen = (f"scheduler={scheduler}", *others, "optimizer=adam", "trainer.max_steps=4")
     task, learner, trainer = short(tmp_path, *chosen)
     trainer.fit(learner, datamodule=task)
     last = tmp_path / "checkpoints" / "last.ckpt"
