@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import OmegaConf
 
+from callbacks.metrics import read_rows
 from conf.check import OUTCOME, ConfigError, exit_on_mistake
 from conf.resume import chosen
 
@@ -37,8 +38,6 @@ MEANING = (
     "training range were wrong. Solved: no wrong bit at any test length; sequences and seconds of the whole training. "
     "Wrong bits: of a sequence at the longest test length, of finished runs."
 )
-# Okabe and Ito's colours, which stay apart for every kind of colour blindness.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 STYLES = ("-", "--", ":", "-.")
 
 
@@ -166,10 +165,7 @@ def read_run(folder: Path) -> Run:
 
 def read_curve(path: Path, measure: str) -> Curve:
     """A column of metrics.csv over the training sequences seen; nothing where nothing was measured yet."""
-    if not path.exists():
-        return []
-    with path.open() as file:
-        rows = [row for row in csv.DictReader(file) if row.get(measure)]
+    rows = [row for row in read_rows(path) if row.get(measure)]
     return sorted({float(row["sequences"]): float(row[measure]) for row in rows}.items())
 
 
@@ -293,7 +289,7 @@ def learning_curves(runs: list[Run]) -> "Figure":
     """Wrong bits on held-out sequences against sequences seen: median and range over seeds, a panel for every task."""
     from matplotlib.figure import Figure
 
-    from callbacks.drawing import styled
+    from callbacks.drawing import COLOURS, from_zero, styled
 
     @styled
     def draw() -> Figure:
@@ -310,9 +306,7 @@ def learning_curves(runs: list[Run]) -> "Figure":
                 look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
                 ax.plot(sequences, middle, label=f"{name} ({len(curves)})", **look)
                 ax.fill_between(sequences, low, high, alpha=0.2, linewidth=0, color=look["color"])
-            ax.set_yscale("symlog", linthresh=0.1, linscale=0.3)  # a logarithm that reaches 0
-            ax.yaxis.set_major_formatter("{x:g}")
-            ax.set_ylim(0, max(1, ax.get_ylim()[1]))
+            from_zero(ax)
             ax.set(title=task, xlabel="sequences seen", ylabel="wrong bits of a held-out sequence")
             if ax.lines:
                 ax.legend(title="median and range of (n) runs", fontsize=7, title_fontsize=7)

@@ -14,13 +14,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
-from statistics import median as middle
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from measure import ROOT, processor, put, table
 
-from summarize import COLOURS, LEARNED, Run, band, first_below, read_curve, read_run, spread
+from summarize import LEARNED, Run, band, first_below, read_curve, read_run, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,7 +139,7 @@ def picture(runs: list[Run]) -> "Figure":
         columns = list(zip(*figures, strict=True))
         at = [float(name) if name.isdigit() else place for place, name in enumerate(names)]
         known = {model: points["lengths"] for model, points in published.items() if "lengths" in points}
-        compare(lengths, at, *([by(column) for column in columns] for by in (middle, min, max)), known)
+        compare(lengths, at, *zip(*map(spread, columns), strict=True), known)
         lengths.set(xlabel="test length", ylabel="bits of a sequence", xticks=at, xticklabels=names)
         return figure
 
@@ -149,13 +148,13 @@ def picture(runs: list[Run]) -> "Figure":
 
 def compare(ax: "Axes", x: Any, middle: Any, low: Any, high: Any, published: dict[str, dict[int, float]]) -> None:
     """Our median and range as a line, the paper's figures as marks."""
+    from callbacks.drawing import COLOURS, from_zero
+
     ax.plot(x, middle, ".-", color=COLOURS[0], label="ours: median and range")
     ax.fill_between(x, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
     for (model, points), colour, mark in zip(published.items(), COLOURS[1:], "s^o", strict=False):
         ax.plot(list(points), list(points.values()), mark, color=colour, label=f"paper: {model}")
-    ax.set_yscale("symlog", linthresh=0.1, linscale=0.3)  # a logarithm that reaches 0
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_ylim(bottom=0)
+    from_zero(ax)
 
 
 def median(values: list[float | None]) -> str:

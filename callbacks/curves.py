@@ -1,26 +1,23 @@
 """Figures over a run: each a pure function of what it measured."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from callbacks.drawing import READS, WRITES, grid, note, styled
+from callbacks.drawing import COLOURS, READS, WRITES, from_zero, grid, note, shade, styled
+from callbacks.metrics import read_rows
 
 Row = Mapping[str, float]  # the figures of one measurement, by their names
 
-NEAR, FAR, COST = "#000000", "#CC79A7", "#009E73"  # none is the colour of a head
+COST, FAR, NEAR = COLOURS[2], COLOURS[3], COLOURS[6]  # none is the colour of a head
 HEADS = ("peak", "gate", "strength", "shift", "sharpening")
 
 
 def validations(metrics: Path) -> list[Row]:
     """What each validation of a run measured, from its metrics.csv; nothing where there is no such file."""
-    if not metrics.exists():
-        return []
-    with metrics.open() as file:
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    rows = [{name: float(value) for name, value in row.items() if value} for row in read_rows(metrics)]
     return [row for row in rows if "val/error_bits" in row]
 
 
@@ -44,7 +41,7 @@ def learning(rows: list[Row]) -> Figure:
         for kind, cmap in (("write", WRITES), ("read", READS)):
             own = sorted(key for key in names if key.startswith(f"head/{kind}") and key.endswith(f"/{name}"))
             for i, key in enumerate(own):
-                curve(ax, rows, key, cmap(0.6 if len(own) == 1 else 0.35 + 0.6 * i / (len(own) - 1)), f"{kind} head")
+                curve(ax, rows, key, shade(cmap, i, len(own)), f"{kind} head")
         ax.set_ylabel(name)
     for (ax,) in panels:
         ax.tick_params(labelbottom=ax is panels[-1][0])
@@ -60,13 +57,6 @@ def curve(ax: Axes, rows: list[Row], name: str, colour: str | tuple[float, ...],
     points = [(row["sequences"], row[name]) for row in rows if name in row]
     if points:
         ax.plot(*zip(*points, strict=True), color=colour, label=label, marker=".", markersize=3, clip_on=False)
-
-
-def from_zero(ax: Axes) -> None:
-    """A logarithm that reaches 0, which is where a curve should end."""
-    ax.set_yscale("symlog", linthresh=0.1, linscale=0.3)
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_ylim(0, max(1, ax.get_ylim()[1]))
 
 
 @styled

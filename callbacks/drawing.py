@@ -47,8 +47,9 @@ styled = rc_context(
     }
 )
 
-# Orange and blue stay apart for every kind of colour blindness (Okabe and Ito), and so do purple and green.
-WRITE, READ = "#D55E00", "#0072B2"
+# Okabe and Ito's colours, which stay apart for every kind of colour blindness. So do the purple and green of SIGNED.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+READ, WRITE = COLOURS[:2]
 WRITES: Colormap = LinearSegmentedColormap.from_list("writes", ["white", "#F5A15C", WRITE, "#7A2E00"])
 READS: Colormap = LinearSegmentedColormap.from_list("reads", ["white", "#7DBBE3", READ, "#003A5E"])
 SIGNED: Colormap = LinearSegmentedColormap.from_list(
@@ -235,6 +236,18 @@ def runs(mask: Bool[Tensor, " time"]) -> list[tuple[float, int]]:
     """Start and length of every run of chosen steps, as edges of their pixels."""
     starts = [0, *(mask.diff().nonzero().flatten() + 1).tolist(), len(mask)]
     return [(start - 0.5, stop - start) for start, stop in pairwise(starts) if mask[start]]
+
+
+def from_zero(ax: Axes) -> None:
+    """A logarithm that reaches 0, which is where a curve should end; for an axis that has its curves."""
+    ax.set_yscale("symlog", linthresh=0.1, linscale=0.3)
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.set_ylim(0, max(1, ax.get_ylim()[1]))
+
+
+def shade(cmap: Colormap, i: int, count: int) -> tuple[float, ...]:
+    """The colour of line `i` of so many that share a scale, from pale to dark."""
+    return cmap(0.6 if count == 1 else 0.35 + 0.6 * i / (count - 1))
 
 
 def note(figure: Figure, text: str) -> None:

@@ -38,6 +38,7 @@ from callbacks.drawing import (
     number_slots,
     numbered,
     over_time,
+    shade,
     show,
     signed,
     styled,
@@ -295,11 +296,10 @@ def addressing(trace: Trace) -> Figure:
         for kind, cmap in (("write", WRITES), ("read", READS)):
             heads = measured[kind][name].unbind(1) if name in measured[kind] else ()
             for i, values in enumerate(heads):
-                shade = cmap(0.6 if len(heads) == 1 else 0.35 + 0.6 * i / (len(heads) - 1))
                 label = f"{kind} head {i + 1}" if len(heads) > 1 else f"{kind} head"
                 if 0 < i < len(heads) - 1:
                     label = "_"  # a shade between those of the first and the last, which the legend names
-                ax.plot(values.numpy(force=True), color=shade, label=label, drawstyle="steps-mid")
+                ax.plot(values.numpy(force=True), color=shade(cmap, i, len(heads)), label=label, drawstyle="steps-mid")
         ax.set_ylim(*limits)
         ax.set_ylabel(text)
     figure.legend(*rows[0][0].get_legend_handles_labels(), loc="lower center", ncols=4)

@@ -1,7 +1,6 @@
 """One page that shows a trained machine: its run, its errors, and its episodes, to be played step by step."""
 
 import base64
-import csv
 import json
 import math
 import zlib
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from callbacks.base import look
 from callbacks.drawing import BITS, READS, SIGNED, WRITES, Scale, bits_or_signed, signed, take, used_slots, which_slots
+from callbacks.metrics import read_rows
 from callbacks.results import measured
 from ntm.batch import Batch
 from ntm.heads import Addressing
@@ -159,7 +159,7 @@ def packed(values: Shaped[Tensor, "time *_"], scale: Scale) -> dict[str, Any]:
 
 def curves(path: Path, metrics: list[str]) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """Of every metric and stage, what was measured over the sequences seen; none where there is no such file."""
-    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    rows = read_rows(path)
     return {
         metric: {stage: curve(rows, f"{stage}/{metric}") for stage in ("train", "val", "far")} for metric in metrics
     }

@@ -8,6 +8,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from callbacks.metrics import read_rows
+
 Row = dict[str, Any]
 
 
@@ -42,7 +44,7 @@ class Rows(Logger):
     @rank_zero_only
     def keep(self, steps: int) -> None:
         """Go on behind what a run had measured when it had taken so many steps; the rest will be measured again."""
-        rows = self.read()
+        rows = read_rows(self.path)
         self.columns = sorted(rows[0]) if rows else []
         self.write([row for row in rows if int(row["step"]) < steps and not is_test(row)])
 
@@ -53,14 +55,9 @@ class Rows(Logger):
             with self.path.open("a", newline="") as file:
                 file.write(self.text([row]))
         else:
-            before = self.read() if self.columns else []  # without columns of ours, it is another run's
+            before = read_rows(self.path) if self.columns else []  # without columns of ours, it is another run's
             self.columns = sorted(row.keys() | set(self.columns))
             self.write([*before, row])
-
-    def read(self) -> list[Row]:
-        """What is there, but for a last line that a full disk has cut off."""
-        whole, end, _ = self.path.read_text().rpartition("\n") if self.path.exists() else ("", "", "")
-        return list(csv.DictReader(io.StringIO(whole + end)))
 
     def write(self, rows: list[Row]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

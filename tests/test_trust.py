@@ -19,6 +19,7 @@ from fakes import ROOT, TINY, compose
 from hydra.core.global_hydra import GlobalHydra
 
 import train
+from callbacks.metrics import read_rows
 from callbacks.rows import Rows
 from conf.check import ConfigError, check_writable, cli
 from conf.resume import changes, chosen, expand, holding, newest_checkpoint
@@ -419,7 +420,7 @@ def test_rows_go_on_behind_a_checkpoint_and_without_the_tests_that_are_repeated(
     again = Rows(folder=str(tmp_path))
     again.keep(3)
     again.log_metrics({"loss": 3.0}, 3)
-    assert [row["loss"] for row in again.read()] == ["0.0", "1.0", "2.0", "3.0"]
+    assert [row["loss"] for row in read_rows(again.path)] == ["0.0", "1.0", "2.0", "3.0"]
 
 
 def test_a_new_run_in_an_old_place_begins_its_rows_anew(tmp_path):
