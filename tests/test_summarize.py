@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 import summarize
+from callbacks import curves, report
 from conf.check import OUTCOME, ConfigError
 
 
@@ -170,3 +171,11 @@ def test_runs_of_nothing_but_seeds_have_a_row_and_a_picture(tmp_path):
     start(tmp_path / "0", seed=1)
     assert summarize.learning_curves(summarize.read_runs(tmp_path)).axes
     assert summarize.aggregate(summarize.read_runs(tmp_path))[1][0].configuration == ""
+
+
+def test_a_last_line_that_is_not_whole_is_left_out_by_all_who_read(tmp_path):
+    metrics = tmp_path / "metrics.csv"
+    metrics.write_text("sequences,val/error_bits\n16,9.5\n32,1")
+    assert summarize.read_curve(metrics, "val/error_bits") == [(16, 9.5)]
+    assert curves.validations(metrics) == [{"sequences": 16, "val/error_bits": 9.5}]
+    assert report.curves(metrics, ["error_bits"])["error_bits"]["val"] == [(16, 9.5)]
