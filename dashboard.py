@@ -52,7 +52,7 @@ def dashboard(entity: str, project: str = "ntm") -> "Workspace":
     learning = [
         lines("train/loss"),
         *(lines(f"val/{name}", log_y=name != "exact") for name in ("bits", "error_bits", "exact")),
-        wr.ScalarChart(title="lowest val/bits", metric=wr.SummaryMetric("cost"), groupby_aggfunc="min"),
+        wr.ScalarChart(title="lowest cost", metric=wr.SummaryMetric("cost"), groupby_aggfunc="min"),
         wr.ScalarChart(title="seconds to solution", metric=wr.SummaryMetric("seconds_to_solution")),
     ]
     generalisation = [

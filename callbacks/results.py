@@ -36,7 +36,8 @@ class Results(L.Callback):
     else null. `sequences_per_second` is the rate from the first step on, held-out measurements and pictures included.
     `sequences` and `seconds` are of the whole training, also where an earlier checkpoint is what was measured. Where
     nothing was trained, what would be of its training is null. A resumed run counts the seconds up to its checkpoint,
-    too. `cost` is the lowest `val/bits`, which chose the measured machine.
+    too. `cost` is the lowest of the figure that `best.ckpt`, the measured machine, was chosen by: of `val/bits`, or
+    with `callbacks=[default,best_far]` of `far/bits`.
     """
 
     @validate_call
