@@ -306,7 +306,7 @@ def line(error: Exception) -> str:
         near = get_close_matches(option, choices, n=1)
         hint = f"Did you mean {group}={near[0]}? " if near else ""
         if group == "hydra/launcher":
-            hint = "joblib, submitit_local, slurm and ray need pip install -e '.[joblib]', '.[submitit]' or '.[ray]'. "
+            hint = "joblib, local, slurm and ray need pip install -e '.[joblib]', '.[submitit]' or '.[ray]'. "
         return f"{group}={option} is not an option. {hint}Choose one of: {', '.join(choices)}."
     if isinstance(error, OverrideParseException):
         text = str(error).splitlines()[0]

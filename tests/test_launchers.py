@@ -12,7 +12,7 @@ from fakes import ROOT, TINY
 
 PLUGINS = {
     "joblib": "hydra_joblib_launcher",
-    "submitit_local": "hydra_submitit_launcher",
+    "local": "hydra_submitit_launcher",
     "slurm": "hydra_submitit_launcher",
     "ray": "hydra_ray_launcher",
 }
@@ -33,7 +33,7 @@ def start(*words: str, folder, **environ: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
+@pytest.mark.parametrize("launcher", ["joblib", "local", "ray"])
 def test_a_launcher_runs_every_job_and_a_mistake_in_one_is_told(launcher, tmp_path):
     need(launcher)
     jobs, told = (
@@ -51,6 +51,7 @@ def test_a_launcher_runs_every_job_and_a_mistake_in_one_is_told(launcher, tmp_pa
     with (tmp_path / "sweep/summary.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [sum(int(row[count]) for row in rows) for count in ("runs", "finished", "failed")] == [2, 1, 1]
+    assert not list(tmp_path.rglob("*%*"))
     if launcher == "joblib":  # its jobs do not fight over the cores
         assert json.loads((tmp_path / "sweep/0/results.json").read_text())["threads"] == 1
 
