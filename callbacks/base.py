@@ -34,6 +34,7 @@ class Picture(L.Callback):
     name: ClassVar[str]
     caption: ClassVar[str] = ""  # what to look for, where a logger shows words beside pictures
     suffix: ClassVar[str] = ".png"
+    only_looks: ClassVar[bool] = True  # so that a resumed run may have it otherwise, as every callback that says this
 
     @validate_call
     def __init__(self, *, folder: Path, vector: Vector | None):

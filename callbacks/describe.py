@@ -15,6 +15,8 @@ class Describe(L.Callback):
     W&B's summary is to keep the best value of every held-out figure, as `val/bits.min`.
     """
 
+    only_looks = True
+
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         resolved = OmegaConf.to_container(OmegaConf.create(pl_module.config), resolve=True)
         for logger in trainer.loggers:

@@ -23,6 +23,8 @@ class Examples(L.Callback):
     and the number of wrong bits. Black is 1; of the difference, a wrong bit.
     """
 
+    only_looks = True
+
     @validate_call
     def __init__(self, *, count: PositiveInt):
         self.count = count

@@ -26,6 +26,8 @@ class HeadFigures(L.Callback):
     Each is a mean over the steps. Training goes on as if nobody had looked. A machine without memory has no heads.
     """
 
+    only_looks = True
+
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.sanity_checking:
             return

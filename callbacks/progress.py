@@ -10,6 +10,8 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 class Progress(TQDMProgressBar):
     """One bar over the whole run: steps, sequences seen, and the latest held-out figures."""
 
+    only_looks = True
+
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         super().on_train_epoch_start(trainer)
         self.train_progress_bar.set_description("training")  # there are no epochs to count

@@ -43,6 +43,8 @@ class Report(L.Callback):
     they would make the file too large, the last are left out, and the page says so.
     """
 
+    only_looks = True
+
     @validate_call
     def __init__(self, *, folder: Path, run: Path, examples: PositiveInt):
         self.path = folder / "report.html"

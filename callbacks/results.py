@@ -40,6 +40,8 @@ class Results(L.Callback):
     with `callbacks=[default,best_far]` of `far/bits`.
     """
 
+    only_looks = True
+
     @validate_call
     def __init__(self, *, folder: Path):
         self.path = folder / "results.json"

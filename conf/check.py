@@ -124,8 +124,12 @@ def rule(error: Any) -> str:
     return str(error["msg"]).replace("Input should", "should")
 
 
-def check_target(where: str, target: str) -> None:
-    """Whether a `_target_` is of its group's packages, and leads nowhere else on its way."""
+def check_target(where: str, target: str) -> type:
+    """The class that a `_target_` names; it is of its group's packages, and leads nowhere else on its way.
+
+    Raises:
+        ConfigError: it is not, or there is none.
+    """
     packages = ALLOWED[where.split(".")[0]]
 
     def inside(name: str) -> bool:
@@ -141,6 +145,7 @@ def check_target(where: str, target: str) -> None:
     # A class of another module may be at hand under this name; a function or a module is no part of a machine.
     if not isinstance(found, type) or not inside(found.__module__):
         raise ConfigError(refusal)
+    return found
 
 
 def check_settings(cfg: DictConfig) -> None:

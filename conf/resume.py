@@ -11,15 +11,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from conf.check import ConfigError, entries
+from conf.check import ConfigError, check_target, entries
 
 log = logging.getLogger(__name__)
 
-# Callbacks that only look.
-LOOKERS = (
-    *("addressing", "animation", "describe", "episode", "evolution", "examples", "film", "generalisation", "heads"),
-    *("learning", "lengths", "memory", "progress", "report", "results", "weightings", "written_and_read"),
-)
 # What a resumed run may have otherwise: how far it goes, what it runs on, what it measures at its end, what it shows.
 MAY_CHANGE = (
     "engine",
@@ -36,7 +31,6 @@ MAY_CHANGE = (
     "trainer.profiler*",
     "trainer.val_check_interval",
     "vector",
-    *(f"callbacks.{name}*" for name in LOOKERS),
 )
 ABOUT = ("resume", "allow", "checkpoint", "output_dir")  # of this start, and not of the run
 # The state of these is in a checkpoint, and no change of theirs would take effect.
@@ -131,7 +125,8 @@ def changes(cfg: DictConfig, before: dict[str, Any]) -> list[str]:
     one, other = (dict(leaves(config)) for config in (old, cfg))
     differing = [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]
     said = {key: f"{key}={other.get(key)} (it was {one.get(key)})" for key in differing}
-    allowed = [*MAY_CHANGE, *cfg.allow, *(f"{name}.*" for name in cfg.allow)]
+    watching = [name for name in {*old.callbacks, *cfg.callbacks} if all(only_looks(name, c) for c in (old, cfg))]
+    allowed = [*MAY_CHANGE, *cfg.allow, *(f"{name}.*" for name in [*cfg.allow, *(f"callbacks.{w}" for w in watching)])]
     refused = [key for key in differing if not matches(key, allowed)]
     lost = [key for key in differing if key.split(".")[0] in CANNOT_CHANGE and key not in EXCEPT]
     if lost:
@@ -145,6 +140,15 @@ def changes(cfg: DictConfig, before: dict[str, Any]) -> list[str]:
             f"Give the old values, or allow it: allow=[{','.join(refused)}]."
         )
     return [*said.values()]
+
+
+def only_looks(name: str, cfg: DictConfig) -> bool:
+    """Whether a callback of this name, if there is one, changes nothing of the training."""
+    target = OmegaConf.select(cfg, f"callbacks.{name}._target_")
+    try:
+        return target is None or getattr(check_target(f"callbacks.{name}._target_", target), "only_looks", False)
+    except ConfigError:  # of an older run, and gone
+        return False
 
 
 def leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:

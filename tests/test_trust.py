@@ -17,6 +17,7 @@ import pytest
 import torch
 from fakes import ROOT, TINY, compose
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 import train
 from callbacks.metrics import read_rows
@@ -322,6 +323,29 @@ def test_what_may_change_is_said(finished):
         "threads=2 (it was 1)",
         "trainer.max_steps=8 (it was 4)",
     ]
+
+
+@pytest.mark.parametrize("name", ["describe", "heads", "pictures", "examples", "report"])
+def test_a_callback_that_only_looks_may_come_and_go(name, finished):
+    there = f"callbacks=[none,{name}]"
+    said = changed(finished, there)
+    assert said
+    assert all(line.startswith("callbacks.") for line in said)
+    checkpoint = read_checkpoint(str(finished / "checkpoints" / "last.ckpt"))
+    with_it = compose(*TINY, "trainer.max_steps=4", there, f"checkpoint={finished}", output_dir=finished)
+    cfg = compose(*TINY, "trainer.max_steps=4", f"checkpoint={finished}", output_dir=finished)
+    before = OmegaConf.to_container(with_it)
+    assert len(changes(cfg, before)) == len(said)
+    assert not changes(cfg, checkpoint["config"])
+
+
+@pytest.mark.parametrize("gone", ["callbacks.heads.Gone", "os.system"])
+def test_a_callback_that_is_not_there_any_more_is_no_reason_to_fail(gone, finished):
+    checkpoint = read_checkpoint(str(finished / "checkpoints" / "last.ckpt"))
+    checkpoint["config"]["callbacks"]["gone"] = {"_target_": gone}
+    cfg = compose(*TINY, "trainer.max_steps=4", f"checkpoint={finished}", output_dir=finished)
+    with pytest.raises(ConfigError, match=r"allow=\[callbacks.gone._target_\]"):
+        changes(cfg, checkpoint["config"])
 
 
 @pytest.mark.parametrize(
