@@ -104,8 +104,10 @@ def mistake(key: str, node: DictConfig, error: BaseException) -> str:
             return unknown(setting, target)
         if first["type"] == "value_error":  # raised by a constructor of ours inside another
             return str(first["ctx"]["error"])
-        value = node.get(first["loc"][0], value)  # all of a list, not its wrong element alone
         yaml = f"conf/{key.split('.')[0]}/{target.split('.')[-2]}.yaml"
+        if first["type"] == "missing_keyword_only_argument":  # taken out, or of a checkpoint that is older than it
+            return f"{setting} is missing. Give it a value; {yaml} says what it means."
+        value = node.get(first["loc"][0], value)  # all of a list, not its wrong element alone
         return f"{setting}={value} {rule(first)}. Give another value; {yaml} says what it means."
     text = " ".join(str(error).split())  # ours, torch's or lightning's own words
     if text.startswith((f"{key}.", f"{key}=")):

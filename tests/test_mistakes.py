@@ -42,7 +42,7 @@ MISTAKES = [
     ("+trainer.speed=3", "trainer.speed"),
     ("+callbacks.results.speed=3", "callbacks.results.speed"),
     ("+speed=3", "speed is not a setting"),
-    ("~memory.num_slots", "memory.num_slots"),
+    ("~memory.num_slots", "memory.num_slots is missing", "conf/memory/matrix.yaml says what it means"),
     ("~seed", "seed"),
     ("memory.num_slots", "memory.num_slots"),
     # types
