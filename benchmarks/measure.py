@@ -111,7 +111,7 @@ def work(setting: Setting) -> Callable[[], None]:
     s = setting
     model = build(s)
     inputs, targets = torch.randn(s.batch, s.steps, s.inputs), torch.rand(s.batch, s.steps, s.outputs).round()
-    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-4, centered=True, momentum=0.9)
+    optimizer = optimizer_of(s, model)
 
     def update() -> None:
         optimizer.zero_grad()
@@ -123,6 +123,17 @@ def work(setting: Setting) -> Callable[[], None]:
         model(inputs)
 
     return update if s.training else answer
+
+
+def optimizer_of(setting: Setting, model: Any) -> Any:
+    """Centred RMSProp: ours, as `train.py` has it, for the fused engine; torch's for all others."""
+    import torch
+
+    from ntm.optimizers.rmsprop import RMSProp
+
+    if setting.engine != "fused":
+        return torch.optim.RMSprop(model.parameters(), lr=1e-4, alpha=0.95, eps=1e-4, centered=True, momentum=0.9)
+    return RMSProp(model.parameters(), lr=1e-4, alpha=0.95, eps=1e-4, momentum=0.9, eps_in_root=False)
 
 
 ready: dict[Setting, Callable[[], None]] = {}  # in a process of its own: the setting at hand

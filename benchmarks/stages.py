@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from measure import Setting, build, fix_threads, options, progress, report, table
+from measure import Setting, build, fix_threads, optimizer_of, options, progress, report, table
 from numba import njit
 
 from ntm.fused import access, addressing, engine, episode, interface
@@ -58,7 +58,7 @@ def parts(setting: Setting, updates: int) -> dict[str, float]:
     watch, model = Watch(), build(setting)
     inputs = torch.randn(setting.batch, setting.steps, setting.inputs)
     targets = torch.rand(setting.batch, setting.steps, setting.outputs).round()
-    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-4, centered=True, momentum=0.9)
+    optimizer = optimizer_of(setting, model)
     found = defaultdict(list)
     for update in range(2 + updates):
         watch.seconds.clear()

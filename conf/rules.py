@@ -39,7 +39,6 @@ RULES: dict[str, Any] = {
     "optimizer.eps": NonNegativeFloat,
     "optimizer.momentum": Fraction,
     "optimizer.weight_decay": NonNegativeFloat,
-    "optimizer.centered": bool,
     "scheduler.T_max": PositiveInt,
     "scheduler.factor": Annotated[float, Field(ge=0, le=1)],
     "callbacks.*.monitor": Measured,

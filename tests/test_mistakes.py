@@ -111,7 +111,7 @@ MISTAKES = [
     ("optimizer.momentum=-1", "optimizer.momentum=-1"),
     ("optimizer.momentum=2", "optimizer.momentum=2"),
     ("optimizer.eps=-1", "optimizer.eps=-1"),
-    ("optimizer.centered=perhaps", "optimizer.centered=perhaps"),
+    ("optimizer.eps_in_root=perhaps", "optimizer.eps_in_root=perhaps"),
     ("optimizer=adam optimizer.betas=[2,2]", "optimizer.betas"),
     ("optimizer=adam optimizer.betas=[0.9]", "optimizer.betas"),
     ("optimizer=graves optimizer.lr=0", "optimizer.lr=0", "greater than 0"),

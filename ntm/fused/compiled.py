@@ -30,7 +30,8 @@ def stage(function: Callable[..., Any]) -> Any:
 def kernel(function: Callable[..., None]) -> Any:
     """Compile at the first call, or load what an earlier process compiled; run without the interpreter's lock."""
     function = inspect.unwrap(function)
-    compiled: Any = njit(nogil=True)(function)
+    # As numpy divides: a check for 0 would keep a loop from being made of vectors.
+    compiled: Any = njit(nogil=True, error_model="numpy")(function)
     compiled._cache = Cache(function)
     return compiled
 
