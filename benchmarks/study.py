@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; more than 1 makes their seconds mean less")
     parser.add_argument("--only-record", action="store_true", help="run nothing")
     parser.add_argument("overrides", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # the words may stand behind the options
 
     words = [f"experiment=study/{options.study}"]
     words += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={options.jobs}"] if options.jobs > 1 else []
