@@ -248,6 +248,7 @@ class Check(Callback):
                 file.write_text(outcome(error) + "\n")
             except OSError:  # the disk is full; half a line would be taken for the whole
                 file.unlink(missing_ok=True)
+        job_return.cfg = job_return.hydra_cfg = None  # half a megabyte of every job, to the end of the sweep
 
 
 def check_writable(folder: Path) -> None:

@@ -1,10 +1,12 @@
 """A sweep runs every job that it can, says what came of it, and can be started again."""
 
 import csv
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from concurrent.futures.process import BrokenProcessPool
 
 import lightning as L
@@ -151,6 +153,20 @@ def test_a_job_that_was_interrupted_after_its_last_step_is_only_measured(sweep, 
     assert sweep(*FOUR) == 0
     assert results(tmp_path / "sweep/0")["test"] == measured["test"]
     assert results(tmp_path / "sweep/0")["sequences"] == 8
+
+
+def test_a_job_leaves_nothing_in_memory_for_the_next(sweep, monkeypatch):
+    run, jobs, left = train.run, [], []
+
+    def watched(cfg):
+        gc.collect()
+        left.append(sum(job() is not None for job in jobs))
+        jobs.append(weakref.ref(cfg))
+        return run(cfg)
+
+    monkeypatch.setattr(train, "run", watched)
+    assert sweep(*FOUR, "seed=range(3)") == 0
+    assert left == [0, 0, 0]
 
 
 def test_a_folder_of_another_sweep_is_refused(sweep, tmp_path, capsys):
