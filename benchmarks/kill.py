@@ -48,6 +48,7 @@ def start(words: Sequence[str], said: Path) -> int:
     if child:
         return child
     code = 1
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     try:
         sys.stdout = sys.stderr = said.open("a")
         os.dup2(sys.stdout.fileno(), 1)
