@@ -243,6 +243,7 @@ def report(study: "optuna.Study", folder: Path) -> None:
                 return sign * trial.values[i]
 
             history = plot_optimization_history(study, target=value, target_name=name)
+            history.set_yscale("symlog", linthresh=1e-3)  # or the first, worst trial would hide all others
             save(history, folder / f"history_{name}.png")
             low = plot_param_importances(
                 study,
