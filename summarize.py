@@ -13,7 +13,7 @@ import re
 import sys
 from bisect import bisect_right
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import prod
 from pathlib import Path
 from statistics import median
@@ -219,11 +219,12 @@ def spread(values: list[float]) -> Spread | None:
 
 def write_csv(rows: list[Row], path: Path) -> None:
     """A column for every number: a spread makes three."""
+    spreads = [field.name for field in fields(Row) if field.type == Spread | None]
     flat = []
     for row in rows:
         cells: dict[str, Any] = {}
         for name, value in asdict(row).items():
-            if name in ("sequences_to_learn", "sequences_to_solution", "seconds_to_solution", "wrong_bits"):
+            if name in spreads:
                 cells |= {f"{name}_{part}": getattr(value, part, None) for part in Spread._fields}
             else:
                 cells[name] = value

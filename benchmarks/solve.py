@@ -81,8 +81,6 @@ def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
         raise SystemExit(f"every run failed: {runs[0].outcome}")
     results = [left for _, left in finished]
     sure = [first_below(read_curve(run.folder / "metrics.csv", "val/bits"), 0.05) for run, _ in finished]
-    versions = ", ".join(f"{key} {value}" for key, value in results[0]["versions"].items())
-    commits = sorted({str(r["commit"])[:10] + ("-dirty" if "dirty" in str(r["commit"]) else "") for r in results})
     right = sum(run.curve[-1:] != [] and run.curve[-1][1] == 0 for run, _ in finished)
     rows = []
     for run in runs:
@@ -100,7 +98,7 @@ def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
         "",
         f"    {command}",
         "",
-        f"{date.today()}, commit {', '.join(commits)}, {processor()}, {jobs} run(s) at a time; {versions}.",
+        made(results, jobs),
         "",
         f"- No wrong bit at the end on held-out sequences of the training range: {right} of {len(runs)} seeds.",
         f"- No wrong bit at any test length: {sum(run.solved for run in runs)} of {len(runs)} seeds.",
@@ -115,6 +113,13 @@ def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
         "`at n`: mean wrong bits of a sequence at test length n.",
         "",
     ]
+
+
+def made(results: list[dict[str, Any]], jobs: int) -> str:
+    """When and on what these results were made."""
+    versions = ", ".join(f"{key} {value}" for key, value in results[0]["versions"].items())
+    commits = sorted({str(r["commit"])[:10] + ("-dirty" if "dirty" in str(r["commit"]) else "") for r in results})
+    return f"{date.today()}, commit {', '.join(commits)}, {processor()}, {jobs} run(s) at a time; {versions}."
 
 
 def picture(runs: list[Run]) -> "Figure":

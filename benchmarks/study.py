@@ -11,15 +11,14 @@ import shlex
 import subprocess
 import sys
 from collections import defaultdict
-from datetime import date
 from pathlib import Path
 
-from measure import ROOT, processor, put, table
+import solve
+from measure import ROOT, put, table
 
 import summarize
 
 STUDIES = ROOT / "conf" / "experiment" / "study"
-RECORDS = ROOT / "docs" / "results.md"
 
 
 def main() -> None:
@@ -37,20 +36,19 @@ def main() -> None:
         raise SystemExit(2)  # a mistake; a run that failed is one line of the record
     image = f"images/study_{options.study}.png"
     runs = summarize.read_runs(ROOT / "multirun" / "study" / options.study)
-    if not runs:
-        raise SystemExit(f"multirun/study/{options.study} holds no run. Leave --only-record out.")
-    summarize.learning_curves(runs).savefig(RECORDS.parent / image, dpi=120)
-    lines = record(options.study, shlex.join(["python", "train.py", *words]), runs, image)
-    put(RECORDS, f"Study: {options.study}", lines, "# Results\n")
+    if not any(run.results for run in runs):
+        raise SystemExit(f"multirun/study/{options.study} holds no run that has finished. Leave --only-record out.")
+    summarize.learning_curves(runs).savefig(solve.RECORDS.parent / image, dpi=120)
+    lines = record(options.study, shlex.join(["python", "train.py", *words]), runs, options.jobs, image)
+    put(solve.RECORDS, f"Study: {options.study}", lines, "# Results\n")
     print("\n".join(lines))
 
 
-def record(study: str, command: str, runs: list[summarize.Run], image: str) -> list[str]:
+def record(study: str, command: str, runs: list[summarize.Run], jobs: int, image: str) -> list[str]:
     """A section of a document: the question, a row for every cell, what follows, and the learning curves."""
     rows = summarize.aggregate(runs)[1]
-    commits = sorted({str(run.results["commit"])[:10] for run in runs if run.results})
     seeds = sorted({run.seed for run in runs})
-    made = f"{date.today()}, commit {', '.join(commits)}, {processor()}, seeds {seeds[0]} to {seeds[-1]}."
+    made = f"Seeds {seeds[0]} to {seeds[-1]}. {solve.made([run.results for run in runs if run.results], jobs)}"
     text = table(summarize.HEADINGS, map(summarize.cells, rows))
     troubles = [f"- {trouble}" for trouble in summarize.troubles(runs, runs[0].folder.parent)]
     follows = [f"- {line}" for line in conclusions(rows)]

@@ -120,9 +120,9 @@ def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
         start(folder, f"task={task}", f"lr={rate}", f"clip={clip}", seed=1)
         curve(folder, (100, 0.0 if rate == "2" else 9.0))
         solved = (task, rate, clip) == ("copy", "2", "4")
-        results = {"sequences": 100, "seconds_to_solution": 1.0 if solved else None, "commit": "abc"}
+        results = {"sequences": 100, "seconds_to_solution": 1.0 if solved else None, "commit": "abc", "versions": {}}
         (folder / "results.json").write_text(json.dumps(results | {"test": {"5": {"error_bits": 0.0}}}))
-    lines = study.record("losses", "python some", summarize.read_runs(tmp_path), "some.png")
+    lines = study.record("losses", "python some", summarize.read_runs(tmp_path), 1, "some.png")
     assert "Cross-entropy or Huber? The question that the seed experiment left open." in lines
     assert sum(line.startswith("| task=") for line in lines) == 8
     assert "- copy, `lr`: `2` solved 1 and learned 2 of 2; `1` solved 0 and learned 0 of 2." in lines
