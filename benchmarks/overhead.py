@@ -8,7 +8,8 @@ process, one thread; a round's rate leaves out its first 50 steps. The aim is 90
 machine is busy, the least time that each step took over the rounds says more than the rounds do.
 
 A second table says what looking costs: of one whole `python train.py`, the time in the callbacks that draw pictures or
-measure heads, as a share of its training, and what they take at its end. The aim is less than 5 % of training.
+measure heads, and in the test of every step for nan, as a share of its training, and what they take at its end. The aim
+is less than 5 % of training.
 """
 
 import itertools
@@ -124,6 +125,7 @@ def looking(*words: str) -> tuple[float, dict[str, tuple[float, float]]]:
             if isinstance(callback, Picture | HeadFigures):
                 for hook in HOOKS:
                     setattr(callback, hook, timed(type(callback).__name__, getattr(callback, hook)))
+        learner.check_finite = timed("Learner.check_finite", learner.check_finite)
         learner.machine.prepare()
         start = time.perf_counter()
         trainer.fit(learner, datamodule=task)
@@ -167,7 +169,7 @@ def main() -> None:
     during, after = (sum(column) for column in zip(*spent.values(), strict=True))
     each = {"all": (during, after)} | dict(sorted(spent.items(), key=lambda item: -sum(item[1])))
     rows = [[name, f"{d:.2f}", f"{d / seconds:.2%}", f"{a:.2f}"] for name, (d, a) in each.items()]
-    headings = ["callback", "seconds while training", f"share of {seconds:.1f} s", "seconds at the end"]
+    headings = ["", "seconds while training", f"share of {seconds:.1f} s", "seconds at the end"]
     lines += ["", "What looking costs, of one whole training:", "", *table(headings, rows)]
     report("Overhead", lines, args.record)
 

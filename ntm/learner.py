@@ -75,7 +75,15 @@ class Learner(L.LightningModule):
         # The optimiser has its parameters at hand; a module would walk over all its parts.
         groups = self.trainer.optimizers[0].param_groups
         self.norm = get_total_norm([p.grad for group in groups for p in group["params"] if p.grad is not None])
-        if not (loss.detach() + self.norm).isfinite():
+        self.check_finite(loss, self.norm)
+
+    def check_finite(self, loss: Tensor, norm: Tensor) -> None:
+        """End the run where the loss or the norm of its gradient is not finite.
+
+        Raises:
+            FloatingPointError: as `backward`.
+        """
+        if not (loss.detach() + norm).isfinite():
             saved = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
             newest = next((c.best_model_path for c in saved if c.monitor is None and c.best_model_path), "none yet")
             raise FloatingPointError(
