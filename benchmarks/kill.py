@@ -37,6 +37,7 @@ VARIANTS = {
     "copy, fused": ("engine=fused",),
     "recall, eager": ("engine=eager", *RECALL),
     "recall, fused": ("engine=fused", *RECALL),
+    "copy, fused, averaged": ("engine=fused", "callbacks=[none,average,spikes,heads]"),
     "copy, fused, averaged, without schedule": ("engine=fused", "scheduler=constant", "callbacks=[none,average]"),
 }
 TIMES = ("seconds", "seconds_to_first_step", "sequences_per_second", "seconds_to_solution", "command", "commit")

@@ -87,3 +87,12 @@ def test_two_processes_that_are_told_to_end_leave_after_the_same_step(tmp_path):
     with metrics.open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(step))
     assert (tmp_path / "run/train.log").read_text().count("go on with: python train.py resume=") == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_run_may_be_allowed_to_go_on_with_another_number_of_processes(before, after, tmp_path):
+    words = [*TINY, "scheduler=constant", "trainer.max_steps=2", "hydra.run.dir=run"]
+    run("train.py", *words, f"trainer.devices={before}", folder=tmp_path)
+    again = ["resume=run", f"trainer.devices={after}", "trainer.max_steps=4"]
+    run("train.py", *again, "allow=[trainer.devices]", folder=tmp_path)
+    assert json.loads((tmp_path / "run/results.json").read_text())["sequences"] == 2 * (2 * before + 2 * after)
