@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Annotated, ClassVar, Literal
 
@@ -19,6 +19,7 @@ from ntm.metrics import METRICS, Metric
 from ntm.trace import Phase
 
 Length = PositiveInt | tuple[PositiveInt, ...]
+Sampler = Callable[[Length, int, torch.Generator], Batch]
 Purpose = Literal["training", "validation", "far", "test", "probe", "redraw"]
 
 
@@ -95,6 +96,10 @@ class Task(L.LightningDataModule, ABC):
     def sample(self, length: Length, batch_size: int, generator: torch.Generator) -> Batch:
         """Draw sequences of one length; the same generator state gives the same sequences."""
 
+    def training_sample(self, length: Length, batch_size: int, generator: torch.Generator) -> Batch:
+        """The same to learn from; a task may show more of what is rare, and is measured on what it `sample`s."""
+        return self.sample(length, batch_size, generator)
+
     def draw_length(self, generator: torch.Generator) -> Length:
         """A length of the training range, both ends included; each of several numbers on its own."""
         ranges = zip(lengths(self.min_length), lengths(self.max_length), strict=True)
@@ -103,13 +108,14 @@ class Task(L.LightningDataModule, ABC):
 
     def training_batch(self, step: int, rank: int = 0) -> Batch:
         """The batch of a step: a pure function of the seed, the rank and the step."""
-        return self.draw(self.batch_size, generator("training", self.seed, rank, step), mixed=self.mixed_lengths)
+        source = generator("training", self.seed, rank, step)
+        return self.draw(self.training_sample, self.batch_size, source, mixed=self.mixed_lengths)
 
-    def draw(self, batch_size: int, generator: torch.Generator, mixed: bool) -> Batch:
+    def draw(self, sample: Sampler, batch_size: int, generator: torch.Generator, mixed: bool) -> Batch:
         """A batch over the training range: of one length, or of one length for each sequence, padded."""
         if not mixed or self.min_length == self.max_length:
-            return self.sample(self.draw_length(generator), batch_size, generator)
-        return pad([self.sample(self.draw_length(generator), 1, generator) for _ in range(batch_size)])
+            return sample(self.draw_length(generator), batch_size, generator)
+        return pad([sample(self.draw_length(generator), 1, generator) for _ in range(batch_size)])
 
     def train_dataloader(self) -> "Stream":
         return Stream(self)
@@ -118,7 +124,9 @@ class Task(L.LightningDataModule, ABC):
         """Held-out sequences over the training range, and others far beyond it."""
         near, far = split(self.validation_size), split(self.far_size)
         return [
-            held_out(self.draw(size, generator("validation", i), mixed=True) for i, size in enumerate(near)),
+            held_out(
+                self.draw(self.sample, size, generator("validation", i), mixed=True) for i, size in enumerate(near)
+            ),
             held_out(self.sample(self.far_length, size, generator("far", i)) for i, size in enumerate(far)),
         ]
 

@@ -1,13 +1,16 @@
 """Copy: store a sequence and say it back (section 4.1)."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import PositiveInt, validate_call
+from pydantic import Field, PositiveInt, validate_call
+from torch import Tensor
 
 from ntm.batch import Batch
 from ntm.trace import Phase
 from tasks.base import Length, Task, random_bits
+
+Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 class Copy(Task):
@@ -22,19 +25,33 @@ class Copy(Task):
 
     The paper trains on 1 to 20 vectors of 8 bits and tests to 120. `layout=keras` is that of the 2020 Keras experiment
     which this project grew from: a start flag on channel 8 before the vectors and an end flag on channel 9 after them.
+
+    To learn from, more of the vectors may be blank than fair coins make, `blank_rate` of them. Two blank vectors in a
+    row look like the beginning of the answer, and are met once in 7,000 fair sequences.
     """
 
     @validate_call
-    def __init__(self, *, num_bits: PositiveInt, layout: Literal["paper", "keras"], **stream: Any):
+    def __init__(self, *, num_bits: PositiveInt, layout: Literal["paper", "keras"], blank_rate: Rate, **stream: Any):
         super().__init__(**stream)
         self.num_bits = num_bits
+        self.blank_rate = blank_rate
         self.num_flags = 1 if layout == "paper" else 2
         self.input_size = num_bits + self.num_flags
         self.output_size = num_bits
 
     def sample(self, length: Length, batch_size: int, generator: torch.Generator) -> Batch:
         assert isinstance(length, int)
+        return self.episodes(random_bits(batch_size, length, self.num_bits, generator=generator))
+
+    def training_sample(self, length: Length, batch_size: int, generator: torch.Generator) -> Batch:
+        assert isinstance(length, int)
         vectors = random_bits(batch_size, length, self.num_bits, generator=generator)
+        blank = torch.rand(batch_size, length, 1, generator=generator) < self.blank_rate
+        return self.episodes(vectors.masked_fill(blank, 0))
+
+    def episodes(self, vectors: Tensor) -> Batch:
+        """Sequences of these vectors, [batch, length, bits]."""
+        batch_size, length, _ = vectors.shape
         *_, (_, start), (_, end), (_, answer) = self.phases(length)
         time = answer + length
         inputs = vectors.new_zeros(batch_size, time, self.input_size)

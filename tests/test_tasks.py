@@ -93,7 +93,7 @@ def test_mixed_lengths_are_the_same_sequences_padded(name):
     task = build(name, "task.mixed_lengths=true", "task.min_length=2")
     batch = task.training_batch(0)
     source = generator("training", 1, 0, 0)
-    rows = [task.sample(task.draw_length(source), 1, source) for _ in range(5)]
+    rows = [task.training_sample(task.draw_length(source), 1, source) for _ in range(5)]
     times = [row.mask.shape[1] for row in rows]
     assert len(set(times)) > 1
     assert batch.mask.shape[1] == max(times)
@@ -222,6 +222,17 @@ def test_copy_draws_fair_coins():
     inputs = draw("copy", 20, batch_size=500).inputs[:, :20, :8]
     assert set(inputs.unique().tolist()) == {0.0, 1.0}
     assert inputs.mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("layout", ["paper", "keras"])
+def test_copy_practises_blank_vectors_and_is_measured_without(layout):
+    copy = build("copy", f"task.layout={layout}", "task.blank_rate=0.25", "task.min_length=20", "task.batch_size=500")
+    first = copy.num_flags - 1
+    practised, measured = copy.training_batch(0), copy.sample(20, 500, generator("test", 0))
+    for batch, share in (practised, 0.25), (measured, 1 / 256):
+        vectors = batch.inputs[:, first : first + 20, :8]
+        assert torch.equal(vectors, batch.targets[:, -20:])
+        assert (vectors.sum(2) == 0).float().mean().item() == pytest.approx(share, abs=0.02)
 
 
 # --- recall
