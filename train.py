@@ -44,6 +44,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
 
     from callbacks.last import Together
     from callbacks.rows import Rows
+    from callbacks.unprofiled import skip_empty_hooks
     from ntm import Machine
     from ntm.checkpoints import Checkpoints
     from ntm.learner import Learner
@@ -84,6 +85,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     )
     if trainer.world_size > 1:
         trainer.callbacks.append(Together())  # type: ignore[attr-defined]
+    skip_empty_hooks(trainer.callbacks)  # type: ignore[attr-defined]
     # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
     trainer.precision_plugin.convert_module(learner)
     return task, learner, trainer

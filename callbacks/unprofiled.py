@@ -1,9 +1,20 @@
-"""What Lightning measures at every step for nobody: at a small machine's size it takes a twentieth of the time."""
+"""What Lightning does at every step for nobody: at a small machine's size it takes a tenth of the time."""
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
+import lightning as L
 from lightning.pytorch.profilers import PassThroughProfiler
+
+STEP = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
 
 
 class Unprofiled(PassThroughProfiler):
@@ -13,3 +24,11 @@ class Unprofiled(PassThroughProfiler):
 
     def profile(self, action_name: str) -> Any:
         return self.nothing
+
+
+def skip_empty_hooks(callbacks: Iterable[L.Callback]) -> None:
+    """Have Lightning pass over the hooks of a step that a callback leaves empty; it would call each of them."""
+    for callback in callbacks:
+        for hook in STEP:
+            if getattr(type(callback), hook) is getattr(L.Callback, hook):
+                setattr(callback, hook, None)

@@ -29,6 +29,7 @@ from callbacks.redraw import RedrawInitialStates
 from callbacks.results import table
 from callbacks.solved import Solved
 from callbacks.spikes import ClipSpikes
+from callbacks.unprofiled import skip_empty_hooks
 from callbacks.weightings import Weightings
 from callbacks.written_and_read import WrittenAndRead
 from ntm.batch import Batch
@@ -586,3 +587,18 @@ def test_the_table_has_the_figures_that_a_task_alone_reports():
         table({"task": "ngrams", "test": {"200": usual | {"optimal_bits": 132.961}}}, 8)
     )
     assert "optimal bits at 200: 132.96" in printed.getvalue()
+
+
+def test_lightning_passes_over_the_hooks_of_a_step_that_a_callback_leaves_empty():
+    class Counts(L.Callback):
+        steps = 0
+
+        def on_train_batch_end(self, *_: object) -> None:
+            self.steps += 1
+
+    counts, empty = Counts(), L.Callback()
+    skip_empty_hooks([counts, empty])
+    assert counts.on_before_backward is None
+    assert empty.on_train_batch_end is None
+    trainer(counts, empty, steps=5).fit(Learner(), Task())
+    assert counts.steps == 5
