@@ -124,7 +124,8 @@ def looking(*words: str) -> tuple[float, dict[str, tuple[float, float]]]:
         for callback in trainer.callbacks:
             if isinstance(callback, Picture | HeadFigures):
                 for hook in HOOKS:
-                    setattr(callback, hook, timed(type(callback).__name__, getattr(callback, hook)))
+                    if work := getattr(callback, hook):  # None where it has none to do
+                        setattr(callback, hook, timed(type(callback).__name__, work))
         learner.check_finite = timed("Learner.check_finite", learner.check_finite)
         learner.machine.prepare()
         start = time.perf_counter()

@@ -24,7 +24,7 @@ MISTAKES = [
     ("loss=", "loss="),
     ("experiment=nature", "experiment=nature is not an option"),
     ("logger=[csv,comet]", "logger=comet is not an option"),
-    ("callbacks=[default,typo]", "callbacks=typo is not an option", "redraw, report, results, solved"),
+    ("callbacks=[default,typo]", "callbacks=typo is not an option", "redraw, report, results, short_settling, solved"),
     ("+callbacks.redraw.at=8", "callbacks.redraw is not chosen", "callbacks=[...,redraw]"),
     ("+logger.csv=3", "logger.csv is not chosen"),
     ("+callbacks=redraw", "callbacks is chosen already", "callbacks=[default,redraw]"),
