@@ -1,6 +1,7 @@
 """The LightningModule: what a step is, what is measured, which optimiser turns the screws."""
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 import lightning as L
@@ -83,7 +84,7 @@ class Learner(L.LightningModule):
         Raises:
             FloatingPointError: as `backward`.
         """
-        if not (loss.detach() + norm).isfinite():
+        if not isfinite(loss.item() + norm.item()):
             saved = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
             newest = next((c.best_model_path for c in saved if c.monitor is None and c.best_model_path), "none yet")
             raise FloatingPointError(
