@@ -1,4 +1,4 @@
-"""What Lightning does at every step for nobody: at a small machine's size it takes a tenth of the time."""
+"""What Lightning does at every step for nobody, which the step of a small machine is short enough to feel."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext

@@ -460,11 +460,12 @@ def test_far_sequences_are_longer_than_any_of_training_and_none_of_the_test_set(
             assert tested.inputs.shape != batch.inputs.shape or not torch.equal(tested.inputs, batch.inputs)
 
 
-@pytest.mark.parametrize("override", ["", "task.layout=keras"])
-def test_the_phases_of_an_episode_lead_from_its_first_step_to_its_answer(name, override):
-    if override and name not in ("copy", "recall"):
-        pytest.skip("it has one layout")
-    task = build(name, *override.split())
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [*((name, ()) for name in TASKS), *((name, ("task.layout=keras",)) for name in ("copy", "recall"))],
+)
+def test_the_phases_of_an_episode_lead_from_its_first_step_to_its_answer(name, overrides):
+    task = build(name, *overrides)
     for length in (task.probe_length, task.far_length, *task.test_lengths):
         starts = [phase.start for phase in task.phases(length)]
         inputs, _, mask = task.probe(length)
