@@ -54,6 +54,7 @@ class Learner(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.batch = batch  # to look at, should the step fail
+        self.machine.memory.at_step(self.global_step)
         logits = self.machine(batch.inputs)
         loss = self.loss(logits, batch.targets, batch.mask)
         self.unstepped += len(batch.inputs) * self.trainer.world_size

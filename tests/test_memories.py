@@ -1,5 +1,7 @@
 """What every memory promises, over every yaml of the family; then the paper's, number by number."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from fakes import compose, feedforward, machine, matrix_memory, options
@@ -182,6 +184,27 @@ def test_only_the_first_slots_are_there_while_it_trains(weighting):
         assert_close(part, whole[:, :, :3] / whole[:, :, :3].sum(-1, keepdim=True))  # a weighting still: eq. (1)
 
 
+def test_a_range_of_slots_is_gone_through_evenly_step_by_step():
+    memory = matrix_memory(num_slots=9, training_slots=[4, 8])
+    seen = []
+    for step in range(100):
+        memory.at_step(step)
+        assert memory.eval().initial_state(1).M.shape[1] == 9
+        seen.append(memory.train().initial_state(1).M.shape[1])
+    assert all(17 <= seen.count(slots) <= 23 for slots in range(4, 9)), seen
+    assert all(before != after for before, after in pairwise(seen))
+    for step in (50, 20):  # a pure function of the step, which is all that a resumed run knows
+        memory.at_step(step)
+        assert memory.initial_state(1).M.shape[1] == seen[step]
+
+
+def test_one_number_of_slots_is_that_of_every_step():
+    for slots, expected in ((3, 3), (None, 5)):
+        memory = matrix_memory(num_slots=5, training_slots=slots)
+        memory.at_step(7)
+        assert memory.train().initial_state(1).M.shape[1] == expected
+
+
 @pytest.mark.parametrize("addressing", ["content", "content_and_location"])
 def test_a_memory_of_one_slot_is_always_in_focus(addressing):
     memory = matrix_memory(num_slots=1, shift_range=1, addressing=addressing)
@@ -204,6 +227,9 @@ def test_a_blank_memory_of_blank_heads_learns_without_nan():
         ({"shift_range": 5}, ["memory.shift_range=5", "memory.num_slots=3", "at least 5 slots"]),
         ({"training_slots": 2}, ["memory.shift_range=3", "memory.training_slots=2", "at least 3 slots"]),
         ({"training_slots": 0}, ["training_slots", "greater than 0"]),
+        ({"training_slots": [3, 0]}, ["training_slots", "greater than 0"]),
+        ({"training_slots": [2, 5]}, ["memory.shift_range=3", "memory.training_slots=2", "at least 3 slots"]),
+        ({"training_slots": [5, 3]}, ["memory.training_slots=[5,3]", "goes down", "memory.training_slots=[3,5]"]),
         ({"num_slots": 0}, ["num_slots", "greater than 0"]),
         ({"num_read_heads": 0}, ["num_read_heads", "greater than 0"]),
         ({"num_write_heads": -1}, ["num_write_heads", "greater than 0"]),

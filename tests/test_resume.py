@@ -13,7 +13,13 @@ import train
 from conf.resume import newest_checkpoint
 
 # A learning rate that changes at every step, an optimiser with memory, random states: all that could be lost.
-NOISY = ("memory.initial_memory=random", "controller.initial_state=random", "scheduler=cosine", "scheduler.T_max=6")
+NOISY = (
+    "memory.initial_memory=random",
+    "memory.training_slots=[3,5]",
+    "controller.initial_state=random",
+    "scheduler=cosine",
+    "scheduler.T_max=6",
+)
 EVERY = ("trainer.val_check_interval=3",)
 
 

@@ -19,6 +19,9 @@ class Memory(nn.Module, ABC):
     interface_size: int  # numbers it wants from the controller each step
     read_size: int  # numbers it returns each step
 
+    def at_step(self, step: int) -> None:
+        """Training step `step` is about to begin."""
+
     @abstractmethod
     def initial_state(self, batch_size: int) -> Any:
         """The state before the first step, the same for every sequence."""

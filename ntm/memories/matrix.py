@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import sqrt
 from typing import Literal
 
 import torch
@@ -14,6 +15,8 @@ from ntm.heads import Addressing, Heads
 from ntm.initial import Initial, InitialWeighting, Kind, WeightingKind
 from ntm.memories.base import Memory
 from ntm.trace import MemoryTrace
+
+GOLDEN = (sqrt(5) - 1) / 2  # its multiples fall evenly between whole numbers, and no two alike
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class MatrixMemory(Memory):
 
     In training mode at most the first `training_slots` of them are there (all, if None). No parameter knows how many
     slots there are, and in a memory that hardly holds its episodes a machine cannot learn habits that harm longer ones,
-    such as writing on after the last input into slots that nobody needs yet.
+    such as writing on after the last input into slots that nobody needs yet. A range, `(24, 48)`, is another number of
+    them in every step, for what a machine could count on otherwise: that a head comes round after 24.
     """
 
     @validate_call
@@ -42,7 +46,7 @@ class MatrixMemory(Memory):
         self,
         *,
         num_slots: PositiveInt,
-        training_slots: PositiveInt | None,
+        training_slots: PositiveInt | tuple[PositiveInt, PositiveInt] | None,
         slot_width: PositiveInt,
         num_read_heads: PositiveInt,
         num_write_heads: PositiveInt,
@@ -61,13 +65,19 @@ class MatrixMemory(Memory):
                 f"memory.shift_range={shift_range} must be odd, as many shifts back as ahead and one that stays. "
                 f"Set memory.shift_range={shift_range + 1} for shifts of up to {shift_range // 2} slots."
             )
-        for key, slots in (("num_slots", num_slots), ("training_slots", training_slots)):
+        fewest, most = training_slots if isinstance(training_slots, tuple) else (training_slots, training_slots)
+        if fewest and most and fewest > most:
+            raise ValueError(
+                f"memory.training_slots=[{fewest},{most}] goes down. Set memory.training_slots=[{most},{fewest}]."
+            )
+        for key, slots in (("num_slots", num_slots), ("training_slots", fewest)):
             if slots is not None and shift_range > slots:
                 raise ValueError(
                     f"memory.shift_range={shift_range} needs at least {shift_range} slots, but memory.{key}={slots}. "
                     f"Lower memory.shift_range or raise memory.{key}."
                 )
-        self.num_slots, self.training_slots, self.slot_width = num_slots, training_slots, slot_width
+        self.num_slots, self.slot_width = num_slots, slot_width
+        self.training_slots, self.fewest, self.most = fewest, fewest, most
         self.num_read_heads, self.num_write_heads = num_read_heads, num_write_heads
         self.order = order
         self.heads = Heads(
@@ -83,6 +93,11 @@ class MatrixMemory(Memory):
         self.w_write_0 = InitialWeighting(initial_weighting, num_write_heads, num_slots)
         self.w_read_0 = InitialWeighting(initial_weighting, num_read_heads, num_slots)
         self.r_0 = Initial(initial_reads, (num_read_heads, slot_width), constant=initial_constant, std=initial_std)
+
+    def at_step(self, step: int) -> None:
+        """Choose between the fewest and the most slots: evenly, and alike in every process and after a resumption."""
+        if self.fewest and self.most:
+            self.training_slots = self.fewest + int(step * GOLDEN % 1 * (self.most - self.fewest + 1))
 
     def start(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Where one sequence starts: the memory, the weightings of the write and of the read heads, and the reads."""
