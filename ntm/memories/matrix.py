@@ -37,8 +37,8 @@ class MatrixMemory(Memory):
 
     In training mode at most the first `training_slots` of them are there (all, if None). No parameter knows how many
     slots there are, and in a memory that hardly holds its episodes a machine cannot learn habits that harm longer ones,
-    such as writing on after the last input into slots that nobody needs yet. A range, `(24, 48)`, is another number of
-    them in every step, for what a machine could count on otherwise: that a head comes round after 24.
+    such as writing on after the last input into slots that nobody needs yet. A range, `(22, 128)`, is another number of
+    them in every step, lest a machine count on one: on a head that comes round after 24, say.
     """
 
     @validate_call
