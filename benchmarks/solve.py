@@ -80,19 +80,7 @@ def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
     if not finished:
         raise SystemExit(f"every run failed: {runs[0].outcome}")
     results = [left for _, left in finished]
-    sure = [first_below(read_curve(run.folder / "metrics.csv", "val/bits"), 0.05) for run, _ in finished]
-    right = sum(run.curve[-1:] != [] and run.curve[-1][1] == 0 for run, _ in finished)
-    rows = []
-    for run in runs:
-        if run.results is None:
-            rows.append([str(run.seed), run.outcome, *[""] * (3 + len(results[0]["test"]))])
-            continue
-        first = run.learned
-        held = first is not None and all(error < LEARNED for sequences, error in run.curve if sequences >= first)
-        row = [str(run.seed), f"{first:,.0f}" if first else "never", "yes" if held else "no"]
-        row += [f"{run.results['sequences']:,}", f"{run.results['seconds']:.0f}"]
-        rows.append(row + [f"{figures['error_bits']:.3g}" for figures in run.results["test"].values()])
-    headings = ["seed", "first below 0.1", "held", "sequences", "seconds", *(f"at {n}" for n in results[0]["test"])]
+    guessed = "optimal_bits" in next(iter(results[0]["test"].values()))
     return [
         f"## {name}",
         "",
@@ -100,19 +88,68 @@ def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
         "",
         made(results, jobs),
         "",
+        *(costs(runs, results) if guessed else mistakes(runs, finished)),
+        f"- Sequences in all: {median([r['sequences'] for r in results])}.",
+        f"- Seconds from the command to the end of training: {median([r['seconds'] for r in results])}.",
+        "",
+        *(costs_of_each(runs, results) if guessed else mistakes_of_each(runs, results)),
+        "",
+    ]
+
+
+def mistakes(runs: list[Run], finished: list[tuple[Run, dict[str, Any]]]) -> list[str]:
+    """How many runs make none any more, and since when."""
+    sure = [first_below(read_curve(run.folder / "metrics.csv", "val/bits"), 0.05) for run, _ in finished]
+    right = sum(run.curve[-1:] != [] and run.curve[-1][1] == 0 for run, _ in finished)
+    return [
         f"- No wrong bit at the end on held-out sequences of the training range: {right} of {len(runs)} seeds.",
         f"- No wrong bit at any test length: {sum(run.solved for run in runs)} of {len(runs)} seeds.",
         f"- Sequences to the first held-out evaluation below 0.1 wrong bits: "
         f"{median([run.learned for run, _ in finished])}.",
         f"- Sequences to the first below 0.05 bits: {median(sure)}.",
-        f"- Sequences in all: {median([r['sequences'] for r in results])}.",
-        f"- Seconds from the command to the end of training: {median([r['seconds'] for r in results])}.",
-        "",
-        *table(headings, rows),
-        "",
-        "`at n`: mean wrong bits of a sequence at test length n.",
-        "",
     ]
+
+
+def mistakes_of_each(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
+    headings = ["seed", "first below 0.1", "held", "sequences", "seconds", *(f"at {n}" for n in results[0]["test"])]
+    rows = []
+    for run in runs:
+        if run.results is None:
+            rows.append([str(run.seed), run.outcome, *[""] * (len(headings) - 2)])
+            continue
+        first = run.learned
+        held = first is not None and all(error < LEARNED for sequences, error in run.curve if sequences >= first)
+        row = [str(run.seed), f"{first:,.0f}" if first else "never", "yes" if held else "no"]
+        row += [f"{run.results['sequences']:,}", f"{run.results['seconds']:.0f}"]
+        rows.append(row + [f"{figures['error_bits']:.3g}" for figures in run.results["test"].values()])
+    return [*table(headings, rows), "", "`at n`: mean wrong bits of a sequence at test length n."]
+
+
+def costs(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
+    """How near the runs come to the best guess, of a task where nobody knows the answer."""
+    lines = [f"- Finished: {len(results)} of {len(runs)} seeds."]
+    for n in results[0]["test"]:
+        above = spread([r["test"][n]["bits"] - r["test"][n]["optimal_bits"] for r in results])
+        lines.append(
+            f"- Bits above the best guess at {n}: median {above.median:.2f} ({above.low:.2f} to {above.high:.2f})."
+        )
+    return lines
+
+
+def costs_of_each(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
+    lengths = list(results[0]["test"])
+    headings = ["seed", "sequences", "seconds", *(f"{what} at {n}" for n in lengths for what in ("bits", "best guess"))]
+    rows = []
+    for run in runs:
+        if run.results is None:
+            rows.append([str(run.seed), run.outcome, *[""] * (len(headings) - 2)])
+            continue
+        row = [str(run.seed), f"{run.results['sequences']:,}", f"{run.results['seconds']:.0f}"]
+        for n in lengths:
+            row += [f"{run.results['test'][n][figure]:.2f}" for figure in ("bits", "optimal_bits")]
+        rows.append(row)
+    meaning = "`best guess`: what the best prediction, eq. (10), costs on the same sequences."
+    return [*table(headings, rows), "", meaning]
 
 
 def made(results: list[dict[str, Any]], jobs: int) -> str:

@@ -113,6 +113,36 @@ def test_a_record_of_many_seeds_tells_the_solved_from_the_finished_and_from_the_
     ]
 
 
+def test_a_record_of_what_can_only_be_guessed_has_the_best_guess_beside_it(tmp_path):
+    for seed, bits in ((1, 135.0), (2, 137.0), (3, None)):
+        folder = tmp_path / str(seed)
+        start(folder, seed=seed)
+        if bits is None:
+            (folder / OUTCOME).write_text("failed: ValueError: no number\n")
+            continue
+        test = {"200": {"bits": bits, "optimal_bits": 134.5, "error_bits": 48.0}}
+        results = {
+            "sequences": 100,
+            "seconds": 1,
+            "seconds_to_solution": None,
+            "test": test,
+            "versions": {},
+            "commit": "",
+        }
+        (folder / "results.json").write_text(json.dumps(results))
+    lines = solve.record("Some", "python some", [summarize.read_run(tmp_path / s) for s in "123"], 1)
+    assert "- Finished: 2 of 3 seeds." in lines
+    assert "- Bits above the best guess at 200: median 1.50 (0.50 to 2.50)." in lines
+    assert [line for line in lines if line.startswith("| ")] == [
+        "| seed | sequences | seconds | bits at 200 | best guess at 200 |",
+        "| --- | --- | --- | --- | --- |",
+        "| 1 | 100 | 1 | 135.00 | 134.50 |",
+        "| 2 | 100 | 1 | 137.00 | 134.50 |",
+        "| 3 | failed: ValueError: no number |  |  |  |",
+    ]
+    assert not any("wrong" in line for line in lines)
+
+
 def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
     cells = [(task, rate, clip) for task in ("copy", "recall") for rate in ("1", "2") for clip in ("3", "4")]
     for number, (task, rate, clip) in enumerate(cells):
