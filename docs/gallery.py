@@ -32,6 +32,8 @@ DOCS = Path(__file__).parent
 # The paper's own lengths, where its figures show them: 4, 5 and 8. Elsewhere the task's test lengths.
 LENGTHS: dict[str, list[Length]] = {"copy": [10, 20, 30, 50, 120]}
 
+WATCHED = 100  # steps of an episode, at most, of which there are animations: longer ones are large and slow
+
 
 class Machine(NamedTuple):
     """A trained machine and where it came from."""
@@ -84,13 +86,14 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
         "One sequence of each length, the steps that count: what it should say, what it says, and the difference.",
     )
     test = measured(trainer, learner)
-    yield (
-        draw("lengths", curves.lengths(test, (key(task.min_length), key(task.max_length))), of_all),
-        "Wrong bits of a sequence over the test lengths: "
-        + "; ".join(f"{name}: {row['error_bits']:.3g}" for name, row in test.items())
-        + ".",
-        f"Over {task.test_size} held-out sequences of every length.",
-    )
+    if len(test) > 1:
+        yield (
+            draw("lengths", curves.lengths(test, (key(task.min_length), key(task.max_length))), of_all),
+            "Wrong bits of a sequence over the test lengths: "
+            + "; ".join(f"{name}: {row['error_bits']:.3g}" for name, row in test.items())
+            + ".",
+            f"Over {task.test_size} held-out sequences of every length.",
+        )
     if trace.memory is None:
         return
     yield (
@@ -104,20 +107,22 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
         f"{len(figures.echoes(trace))} boxes join what is written and what is read.",
         "What is written and what is read: with the same letter, from the same slots. Figures 6 and 12 of the paper.",
     )
+    moves = len(trace.inputs) <= WATCHED
     taken = checkpoint.get("callbacks", {}).get("Film", {}).get("taken")
-    if taken:
+    if taken and moves:
         frames = film.frames(trace, taken | {checkpoint["sequences"]: film.frozen(trace)}, task.title(length))
         yield (
             animate("film", frames, film.MILLISECONDS),
             f"Animation: one episode at {len(frames)} moments of training, from no sequence seen to the last.",
             "The same episode over the course of training.",
         )
-    yield (
-        animate("animation", animation.frames(trace, title), animation.MILLISECONDS),
-        "Animation: input and output so far over the memory, with the write weighting on its left and the read "
-        "weighting on its right, step by step.",
-        "One episode, step by step.",
-    )
+    if moves:
+        yield (
+            animate("animation", animation.frames(trace, title), animation.MILLISECONDS),
+            "Animation: input and output so far over the memory, with the write weighting on its left and the read "
+            "weighting on its right, step by step.",
+            "One episode, step by step.",
+        )
     yield (
         draw("memory", figures.memory(trace)),
         "The memory at the end of the episode, between the write weightings and the read weightings over time.",

@@ -24,7 +24,7 @@ def test_a_shipped_machine_is_small_plain_data_that_says_where_it_came_from(path
 
 
 @named
-def test_a_shipped_machine_answers_without_a_wrong_bit(path, tmp_path):
+def test_a_shipped_machine_answers_without_a_wrong_bit_or_guesses_nearly_as_well_as_one_can(path, tmp_path):
     lengths = torch.load(path, weights_only=True)["config"]["task"]["test_lengths"][:2]
     folder = tmp_path / "out"
     command = [sys.executable, str(ROOT / "evaluate.py"), f"checkpoint={path}", f"output_dir={folder}"]
@@ -32,4 +32,7 @@ def test_a_shipped_machine_answers_without_a_wrong_bit(path, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (figures,) = json.loads((folder / "results.json").read_text())["test"].values()
-    assert figures["error_bits"] == 0
+    if "optimal_bits" in figures:
+        assert figures["bits"] < figures["optimal_bits"] + 4
+    else:
+        assert figures["error_bits"] == 0
