@@ -11,8 +11,10 @@ import argparse
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,18 +118,15 @@ def mistakes(runs: list[Run], finished: list[tuple[Run, dict[str, Any]]]) -> lis
 
 
 def mistakes_of_each(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
-    headings = ["seed", "first below 0.1", "held", "sequences", "seconds", *(f"at {n}" for n in results[0]["test"])]
-    rows = []
-    for run in runs:
-        if run.results is None:
-            rows.append([str(run.seed), run.outcome, *[""] * (len(headings) - 2)])
-            continue
+    def cells(run: Run, left: dict[str, Any]) -> list[str]:
         first = run.learned
         held = first is not None and all(error < LEARNED for sequences, error in run.curve if sequences >= first)
-        row = [str(run.seed), f"{first:,.0f}" if first else "never", "yes" if held else "no"]
-        row += [f"{run.results['sequences']:,}", f"{run.results['seconds']:.0f}"]
-        rows.append(row + [f"{figures['error_bits']:.3g}" for figures in run.results["test"].values()])
-    return [*table(headings, rows), "", "`at n`: mean wrong bits of a sequence at test length n."]
+        row = [f"{first:,.0f}" if first else "never", "yes" if held else "no"]
+        row += [f"{left['sequences']:,}", f"{left['seconds']:.0f}"]
+        return row + [f"{figures['error_bits']:.3g}" for figures in left["test"].values()]
+
+    headings = ["seed", "first below 0.1", "held", "sequences", "seconds", *(f"at {n}" for n in results[0]["test"])]
+    return [*each(runs, headings, cells), "", "`at n`: mean wrong bits of a sequence at test length n."]
 
 
 def costs(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
@@ -142,19 +141,20 @@ def costs(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
 
 
 def costs_of_each(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
-    lengths = list(results[0]["test"])
-    headings = ["seed", "sequences", "seconds", *(f"{what} at {n}" for n in lengths for what in ("bits", "best guess"))]
-    rows = []
-    for run in runs:
-        if run.results is None:
-            rows.append([str(run.seed), run.outcome, *[""] * (len(headings) - 2)])
-            continue
-        row = [str(run.seed), f"{run.results['sequences']:,}", f"{run.results['seconds']:.0f}"]
-        for n in lengths:
-            row += [f"{run.results['test'][n][figure]:.2f}" for figure in ("bits", "optimal_bits")]
-        rows.append(row)
-    meaning = "`best guess`: what the best prediction, eq. (10), costs on the same sequences."
-    return [*table(headings, rows), "", meaning]
+    def cells(run: Run, left: dict[str, Any]) -> list[str]:
+        row = [f"{left['sequences']:,}", f"{left['seconds']:.0f}"]
+        return row + [f"{test[figure]:.2f}" for test in left["test"].values() for figure in ("bits", "optimal_bits")]
+
+    pairs = [[f"bits at {n}", f"best guess at {n}"] for n in results[0]["test"]]
+    lines = each(runs, ["seed", "sequences", "seconds", *chain(*pairs)], cells)
+    return [*lines, "", "`best guess`: what the best prediction, eq. (10), costs on the same sequences."]
+
+
+def each(runs: list[Run], headings: list[str], cells: Callable[[Run, dict[str, Any]], list[str]]) -> list[str]:
+    """A row for every seed: what `cells` makes of its run and results, or why there are none."""
+    nothing = [""] * (len(headings) - 2)
+    rows = [cells(run, run.results) if run.results else [run.outcome, *nothing] for run in runs]
+    return table(headings, [[str(run.seed), *row] for run, row in zip(runs, rows, strict=True)])
 
 
 def made(results: list[dict[str, Any]], jobs: int) -> str:
