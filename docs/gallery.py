@@ -32,7 +32,7 @@ DOCS = Path(__file__).parent
 # The paper's own lengths, where its figures show them: 4, 5 and 8. Elsewhere the task's test lengths.
 LENGTHS: dict[str, list[Length]] = {"copy": [10, 20, 30, 50, 120]}
 
-WATCHED = 100  # steps of an episode, at most, of which there are animations: longer ones are large and slow
+READABLE = 100  # steps of an episode, at most, in pictures that show it step by step
 
 
 class Machine(NamedTuple):
@@ -73,6 +73,7 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
     def draw(name: str, figure: Figure, title: str = title) -> Path:
         path = images / f"gallery_{machine.name}_{name}.png"
         write(figure, path, title, vector=None)
+        shrink(path)
         return path
 
     def animate(name: str, frames: list[Image.Image], milliseconds: int) -> Path:
@@ -96,27 +97,29 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
         )
     if trace.memory is None:
         return
+    readable = len(trace.inputs) <= READABLE
     yield (
         draw("weightings", figures.weightings(trace)),
         "Input, the weighting of every write head and of every read head, and output, aligned in time.",
         "Where every head focuses. A sharp diagonal: it moves one slot a step. A jump: it found its place by content.",
     )
-    yield (
-        draw("written_and_read", figures.written_and_read(trace)),
-        "On the left input, add vectors and write weightings; on the right output, read vectors and read weightings; "
-        f"{len(figures.echoes(trace))} boxes join what is written and what is read.",
-        "What is written and what is read: with the same letter, from the same slots. Figures 6 and 12 of the paper.",
-    )
-    moves = len(trace.inputs) <= WATCHED
+    if readable:
+        yield (
+            draw("written_and_read", figures.written_and_read(trace)),
+            "On the left input, add vectors and write weightings; on the right output, read vectors and read "
+            f"weightings; {len(figures.echoes(trace))} boxes join what is written and what is read.",
+            "What is written and what is read: with the same letter, from the same slots. Figures 6 and 12 of the "
+            "paper.",
+        )
     taken = checkpoint.get("callbacks", {}).get("Film", {}).get("taken")
-    if taken and moves:
+    if taken and readable:
         frames = film.frames(trace, taken | {checkpoint["sequences"]: film.frozen(trace)}, task.title(length))
         yield (
             animate("film", frames, film.MILLISECONDS),
             f"Animation: one episode at {len(frames)} moments of training, from no sequence seen to the last.",
             "The same episode over the course of training.",
         )
-    if moves:
+    if readable:
         yield (
             animate("animation", animation.frames(trace, title), animation.MILLISECONDS),
             "Animation: input and output so far over the memory, with the write weighting on its left and the read "
@@ -128,11 +131,12 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
         "The memory at the end of the episode, between the write weightings and the read weightings over time.",
         "What is left in the memory, between when each slot was written and when it was read.",
     )
-    yield (
-        draw("evolution", figures.evolution(trace)),
-        f"The memory at {figures.MOMENTS} moments, between its write weighting and its read weighting.",
-        "The memory as it fills.",
-    )
+    if readable:
+        yield (
+            draw("evolution", figures.evolution(trace)),
+            f"The memory at {figures.MOMENTS} moments, between its write weighting and its read weighting.",
+            "The memory as it fills.",
+        )
     yield (
         draw("addressing", figures.addressing(trace)),
         "Greatest weight, key strength, gate, shift, sharpening, erase and add of every head over time.",
@@ -146,6 +150,12 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
             "sequences seen.",
             "How it learned, and what its heads did meanwhile.",
         )
+
+
+def shrink(path: Path) -> None:
+    """Write a picture without transparency and packed well: the same to the eye in fewer bytes."""
+    with Image.open(path) as image:
+        image.convert("RGB").save(path, optimize=True)
 
 
 def made_by(machine: Machine) -> str:

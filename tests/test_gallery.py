@@ -44,4 +44,4 @@ def test_pictures_in_the_documents_are_there_small_and_described(page):
 
 
 def test_the_pictures_of_the_documents_are_no_burden():
-    assert sum(path.stat().st_size for path in (ROOT / "docs/images").iterdir()) < 4_000_000
+    assert sum(path.stat().st_size for path in (ROOT / "docs/images").iterdir()) < 3_000_000
