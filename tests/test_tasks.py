@@ -225,14 +225,24 @@ def test_copy_draws_fair_coins():
 
 
 @pytest.mark.parametrize("layout", ["paper", "keras"])
-def test_copy_practises_blank_vectors_and_is_measured_without(layout):
-    copy = build("copy", f"task.layout={layout}", "task.blank_rate=0.25", "task.min_length=20", "task.batch_size=500")
-    first = copy.num_flags - 1
-    practised, measured = copy.training_batch(0), copy.sample(20, 500, generator("test", 0))
-    for batch, share in (practised, 0.25), (measured, 1 / 256):
-        vectors = batch.inputs[:, first : first + 20, :8]
-        assert torch.equal(vectors, batch.targets[:, -20:])
-        assert (vectors.sum(2) == 0).float().mean().item() == pytest.approx(share, abs=0.02)
+def test_copy_practises_sparse_sequences_and_is_measured_on_fair_ones(layout):
+    words = (f"task.layout={layout}", "task.sparse_rate=0.4", "task.min_length=20", "task.batch_size=1000")
+    practised = build("copy", *words).training_batch(0).targets[:, -20:]
+    measured = draw("copy", 20, *words, batch_size=1000).targets[:, -20:]
+    for vectors, sparse in (practised, 0.4), (measured, 0.0):
+        shares = vectors.mean((1, 2))  # of bits that are set; of a sparse sequence any up to a half is as likely
+        assert shares.mean().item() == pytest.approx(0.25 * sparse + 0.5 * (1 - sparse), abs=0.02)
+        assert (shares < 0.3).float().mean().item() == pytest.approx(0.6 * sparse, abs=0.05)
+
+
+def test_copy_practises_with_noise_on_what_goes_in_alone():
+    words = ("task.sparse_rate=0", "task.min_length=20", "task.batch_size=500")
+    noisy, clean = (build("copy", *words, f"task.noise={noise}").training_batch(0) for noise in (0.25, 0))
+    assert torch.equal(noisy.targets, clean.targets)
+    assert set(clean.inputs.unique().tolist()) == {0.0, 1.0}
+    added = noisy.inputs - clean.inputs
+    assert added.mean().item() == pytest.approx(0, abs=0.01)
+    assert added.std().item() == pytest.approx(0.25, abs=0.01)
 
 
 # --- recall
