@@ -48,7 +48,7 @@ def main() -> None:
     command += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
     lines = record(options.name, " ".join([*command, "--", *options.overrides]), runs, options.jobs)
     image = f"images/results_{folder.name}.png"
-    picture(runs).savefig(RECORDS.parent / image)
+    save(picture(runs), RECORDS.parent / image)
     lines += [f"![Learning curve and error against length, beside the paper's]({image})", ""]
     put(RECORDS, options.name, lines, "# Results\n")
     print("\n".join(lines))
@@ -197,6 +197,14 @@ def picture(runs: list[Run]) -> "Figure":
         return figure
 
     return draw()
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a picture of a record, which stays in the repository, in few bytes."""
+    from callbacks.drawing import shrink
+
+    figure.savefig(path)
+    shrink(path)
 
 
 def compare(ax: "Axes", x: Any, middle: Any, low: Any, high: Any, published: dict[str, dict[int, float]]) -> None:

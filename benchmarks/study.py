@@ -38,7 +38,7 @@ def main() -> None:
     runs = summarize.read_runs(ROOT / "multirun" / "study" / options.study)
     if not any(run.results for run in runs):
         raise SystemExit(f"multirun/study/{options.study} holds no run that has finished. Leave --only-record out.")
-    summarize.learning_curves(runs).savefig(solve.RECORDS.parent / image, dpi=120)
+    solve.save(summarize.learning_curves(runs), solve.RECORDS.parent / image)
     lines = record(options.study, shlex.join(["python", "train.py", *words]), runs, options.jobs, image)
     put(solve.RECORDS, f"Study: {options.study}", lines, "# Results\n")
     print("\n".join(lines))

@@ -7,6 +7,7 @@ heads do, blue for what read heads do, purple to green for signed values.
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Bool, Float
@@ -16,6 +17,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
 from torch import Tensor
 
 from ntm.trace import Phase
@@ -253,3 +255,9 @@ def shade(cmap: Colormap, i: int, count: int) -> tuple[float, ...]:
 def note(figure: Figure, text: str) -> None:
     """Small print below a picture."""
     figure.supxlabel(text, x=1 - 0.1 / figure.get_figwidth(), ha="right", fontsize=8, color="0.35")
+
+
+def shrink(path: Path) -> None:
+    """Write a picture without transparency and packed well: the same to the eye in fewer bytes."""
+    with Image.open(path) as image:
+        image.convert("RGB").save(path, optimize=True)

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from callbacks import animation, curves, figures, film
 from callbacks.base import look, probe, write
+from callbacks.drawing import shrink
 from callbacks.results import measured
 from conf.check import ConfigError, exit_on_mistake
 from evaluate import configuration, rebuild, run_of
@@ -150,12 +151,6 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
             "sequences seen.",
             "How it learned, and what its heads did meanwhile.",
         )
-
-
-def shrink(path: Path) -> None:
-    """Write a picture without transparency and packed well: the same to the eye in fewer bytes."""
-    with Image.open(path) as image:
-        image.convert("RGB").save(path, optimize=True)
 
 
 def made_by(machine: Machine) -> str:
