@@ -185,7 +185,7 @@ def picture(runs: list[Run]) -> "Figure":
         compare(learning, *band(curves), known)
         what = "bits above the best guess" if guessed else "bits"
         learning.set(xlabel="sequences seen", ylabel=f"{what}, held-out sequences", xscale="log")
-        learning.legend(fontsize=7)
+        learning.legend(fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
         names = sorted(finished[0].results["test"], key=lambda name: float(name) if name.isdigit() else 0)
         tests = [[run.results["test"][name] for name in names] for run in finished]
         figures = [[test["bits"] - (test["optimal_bits"] if guessed else 0) for test in each] for each in tests]
