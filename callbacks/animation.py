@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch import Tensor
 
-from callbacks.base import Probe
+from callbacks.base import Periodic
 from callbacks.drawing import (
     BITS,
     READ,
@@ -42,7 +42,7 @@ DEJAVU = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")  # the fig
 FONT, SMALL = ImageFont.truetype(DEJAVU, 13), ImageFont.truetype(DEJAVU, 10)
 
 
-class Animation(Probe):
+class Animation(Periodic):
     """Logs `figures/animation` every `every` sequences and after a test: a GIF, ten steps a second.
 
     TensorBoard shows stills, so it gets the last frame.

@@ -1,5 +1,6 @@
 """The contract of a picture: of a fixed example every so many sequences, or of a run at its end."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,16 +20,18 @@ from ntm.trace import Trace
 Vector = Literal["svg", "pdf"]
 
 
-class Picture(L.Callback):
+class Picture(L.Callback, ABC):
     """Makes a picture and publishes it after a test, which ends a run.
 
-    A new member states its `name`, says in its `caption` what to look for and in `figure` how it is drawn. It is
-    written as `<folder>/<name>_<sequences>`, in PNG and, where `vector` is not None, in that format beside it, and goes
-    as `figures/<name>` to every logger that takes images. Training goes on as if nobody had looked: no random number is
+    A new member states its `name`, says in its `caption` what to look for and in `save` how it is made; what
+    matplotlib draws is an `Overview` of a run or a `Probe` of one episode. It is written as
+    `<folder>/<name>_<sequences>`, in PNG and, where `vector` is not None, in that format beside it, and goes as
+    `figures/<name>` to every logger that takes images. Training goes on as if nobody had looked: no random number is
     drawn, and every mode is put back.
 
-    It asks the datamodule for `probe()`, a batch of one sequence, for its `probe_length`, and for the `title` and the
-    `phases` of a length; and the module for its `machine` and its count of training `sequences`.
+    It asks the datamodule for `probe()`, a batch of one sequence, for its `probe_length`, for the `title` and the
+    `phases` of a length, and for the `best_guess` of a batch; and the module for its `machine` and its count of
+    training `sequences`.
     """
 
     name: ClassVar[str]
@@ -43,17 +46,9 @@ class Picture(L.Callback):
         self.vector = vector
         self.last_published: int | None = None
 
-    def figure(self, trainer: L.Trainer, pl_module: Any) -> Figure | None:
-        """The picture of now, or None where there is nothing to show."""
-        raise NotImplementedError
-
+    @abstractmethod
     def save(self, trainer: L.Trainer, pl_module: Any, path: Path) -> bool:
-        """Draw into a file, unless there is nothing to show. What is not a `Figure` overrides this."""
-        figure = self.figure(trainer, pl_module)
-        if figure is None:
-            return False
-        write(figure, path, self.heading(trainer, pl_module), self.vector)
-        return True
+        """Make the picture of now into a file; False where there is nothing to show."""
 
     def heading(self, trainer: L.Trainer, pl_module: Any) -> str:
         """What the picture is of, and how much the machine has seen."""
@@ -80,11 +75,25 @@ class Picture(L.Callback):
                 show(logger, self.key, path, caption, sequences, trainer.global_step)
 
 
-class Probe(Picture):
-    """Runs one fixed example through the machine and draws what happened, `every` so many sequences and after a test.
+class Overview(Picture):
+    """Draws a run, after a test. A new member states its `name` and its `figure`."""
 
-    A new member states its `name` and its `draw`, and sets `needs_memory` to False if it can do without one. Members do
-    not share a trace: 41 steps take 0.03 s to run and ten times that to draw.
+    @abstractmethod
+    def figure(self, trainer: L.Trainer, pl_module: Any) -> Figure | None:
+        """The picture of now, or None where there is nothing to show."""
+
+    def save(self, trainer: L.Trainer, pl_module: Any, path: Path) -> bool:
+        figure = self.figure(trainer, pl_module)
+        if figure is not None:
+            write(figure, path, self.heading(trainer, pl_module), self.vector)
+        return figure is not None
+
+
+class Periodic(Picture):
+    """A picture of one fixed example, `every` so many sequences and after a test.
+
+    A member sets `needs_memory` to False if it can do without one. Members do not share a trace: 41 steps take 0.03 s
+    to run and ten times that to draw.
     """
 
     needs_memory: ClassVar[bool] = True
@@ -95,15 +104,8 @@ class Probe(Picture):
         self.every = every
         self.sequences_before = 0
 
-    def draw(self, trace: Trace) -> Figure:
-        raise NotImplementedError
-
     def title(self, task: Any) -> str:
         return task.title(task.probe_length)
-
-    def figure(self, trainer: L.Trainer, pl_module: Any) -> Figure | None:
-        trace = self.trace(trainer, pl_module)
-        return None if trace is None else self.draw(trace)
 
     def trace(self, trainer: L.Trainer, pl_module: Any) -> Trace | None:
         """What happened in the fixed example, or None where it has no memory and needs one."""
@@ -120,6 +122,20 @@ class Probe(Picture):
             self.publish(trainer, pl_module)
 
 
+class Probe(Periodic):
+    """Runs one fixed example through the machine and draws what happened. A new member states its `name` and `draw`."""
+
+    @abstractmethod
+    def draw(self, trace: Trace) -> Figure:
+        """What happened, as a figure."""
+
+    def save(self, trainer: L.Trainer, pl_module: Any, path: Path) -> bool:
+        trace = self.trace(trainer, pl_module)
+        if trace is not None:
+            write(self.draw(trace), path, self.heading(trainer, pl_module), self.vector)
+        return trace is not None
+
+
 def probe(trainer: L.Trainer, pl_module: Any) -> Trace:
     """The trace of the task's fixed example, its phases named."""
     task = trainer.datamodule  # type: ignore[attr-defined]
@@ -127,10 +143,12 @@ def probe(trainer: L.Trainer, pl_module: Any) -> Trace:
 
 
 def look(trainer: L.Trainer, pl_module: Any, episode: Batch) -> Trace:
-    """The trace of a batch of one, on the machine's device and in its precision."""
+    """The trace of a batch of one, on the machine's device and in its precision, and the task's best guess."""
     batch = trainer.strategy.batch_to_device(episode)
     with evaluating(pl_module):
-        return pl_module.machine.trace(trainer.precision_plugin.convert_input(batch))
+        trace = pl_module.machine.trace(trainer.precision_plugin.convert_input(batch))
+    best_guess = trainer.datamodule.best_guess(batch)  # type: ignore[attr-defined]
+    return trace if best_guess is None else replace(trace, best_guess=best_guess[0])
 
 
 @styled

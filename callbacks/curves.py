@@ -23,20 +23,26 @@ def validations(metrics: Path) -> list[Row]:
 
 @styled
 def learning(rows: list[Row]) -> Figure:
-    """Held-out wrong bits and cost, and what every head does meanwhile, over the training sequences seen."""
+    """Held-out wrong bits and cost, and what every head does meanwhile, over the training sequences seen.
+
+    Where nobody can know the answer, the cost is what is above that of the best guess.
+    """
+    guessed = any("val/optimal_bits" in row for row in rows)
+    if guessed:
+        rows = [above_the_best_guess(row) for row in rows]
     names = {name for row in rows for name in row}
     told = [name for name in HEADS if any(key.startswith("head/") and key.endswith(f"/{name}") for key in names)]
     figure, panels = grid([5.5], [1.5, 1.5, *[0.8] * len(told)])
     wrong, cost, *heads = (ax for (ax,) in panels)
     for ax, measure, label in [
         (wrong, "error_bits", "wrong bits\na sequence"),
-        (cost, "bits", "cost\nbits a sequence"),
+        (cost, "bits", "bits above\nthe best guess" if guessed else "cost\nbits a sequence"),
     ]:
         for stage, colour, of in [("val", NEAR, "training range"), ("far", FAR, "far beyond it")]:
             curve(ax, rows, f"{stage}/{measure}", colour, of)
         from_zero(ax)
         ax.set_ylabel(label)
-    wrong.legend(loc="upper right")
+    wrong.legend(loc="best")
     for ax, name in zip(heads, told, strict=True):
         for kind, cmap in (("write", WRITES), ("read", READS)):
             own = sorted(key for key in names if key.startswith(f"head/{kind}") and key.endswith(f"/{name}"))
@@ -51,6 +57,11 @@ def learning(rows: list[Row]) -> Figure:
     if told:
         note(figure, "write heads orange, read heads blue: means over the steps of the fixed example")
     return figure
+
+
+def above_the_best_guess(row: Row) -> Row:
+    excess = {f"{stage}/bits": row[f"{stage}/bits"] - row[f"{stage}/optimal_bits"] for stage in ("val", "far")}
+    return {**row, **excess}
 
 
 def curve(ax: Axes, rows: list[Row], name: str, colour: str | tuple[float, ...], label: str) -> None:

@@ -58,13 +58,18 @@ MOST_BOXES = 12  # more would hide the picture
 
 @styled
 def episode(trace: Trace) -> Figure:
-    """What went in, what should have come out, what did, and the difference on the steps that count."""
-    error = torch.where(trace.mask.unsqueeze(-1), trace.outputs - trace.targets, torch.nan)
+    """What went in, what should have come out, what did, and the difference on the steps that count.
+
+    Where nobody can know the answer, the best guess stands above the output, and the difference is from that.
+    """
+    what, right = answer(trace)
+    error = torch.where(trace.mask.unsqueeze(-1), trace.outputs - right, torch.nan)
     strips = [
         ("input", trace.inputs, bits_or_signed(trace.inputs), ""),
         ("target", trace.targets, BITS, ""),
+        *([] if trace.best_guess is None else [(what, right, BITS, "probability")]),
         ("output", trace.outputs, BITS, "probability"),
-        ("error", error, ERROR, "output - target"),
+        ("error", error, ERROR, f"output - {what}"),
     ]
     figure, rows = timelines(len(error), [height(values.shape[1], least=0.9) for _, values, _, _ in strips])
     for (ax,), (name, values, scale, means) in zip(rows, strips, strict=True):
@@ -76,6 +81,11 @@ def episode(trace: Trace) -> Figure:
     mark_phases([ax for (ax,) in rows], trace.phases)
     note(figure, f"{wrong_bits(trace)}; paler steps do not count")
     return figure
+
+
+def answer(trace: Trace) -> tuple[str, Float[Tensor, "time output"]]:
+    """What a perfect machine would say, and what that is called."""
+    return ("target", trace.targets) if trace.best_guess is None else ("best guess", trace.best_guess)
 
 
 def wrong_bits(trace: Trace) -> str:
@@ -309,14 +319,15 @@ def addressing(trace: Trace) -> Figure:
 
 @styled
 def generalisation(episodes: Mapping[str, Trace]) -> Figure:
-    """The answers to episodes of several lengths: target, output and error, side by side; figures 4 and 5.
+    """The answers to episodes of several lengths: target, output and error, side by side; figures 4, 5 and 14.
 
-    Only the steps that count; `episodes` by how they are called.
+    Only the steps that count; `episodes` by how they are called. A best guess stands in between, as in `episode`.
     """
     cell = min(0.07, WIDEST / max(int(trace.mask.sum()) for trace in episodes.values()))
     rows = [max(0.07 * trace.outputs.shape[1], 0.25) for trace in episodes.values()]
     strip, below, beside, narrowest = max(rows), 0.05, 0.3, 1.15
-    block = 3 * (strip + below) + 0.5
+    guessed = any(trace.best_guess is not None for trace in episodes.values())
+    block = (4 if guessed else 3) * (strip + below) + 0.5
 
     places, x, y = [], 0.0, 0.0  # of the blocks, as words on a page
     for trace in episodes.values():
@@ -329,14 +340,20 @@ def generalisation(episodes: Mapping[str, Trace]) -> Figure:
     length = TOP + y + block + 0.1
     figure = Figure(figsize=(width, length))
     for (name, trace), (x, y, w) in zip(episodes.items(), places, strict=True):
-        targets, outputs = trace.targets[trace.mask], trace.outputs[trace.mask]
-        for i, (what, values, scale) in enumerate(
-            [("target", targets, BITS), ("output", outputs, BITS), ("error", outputs - targets, ERROR)]
-        ):
+        best, right = answer(trace)
+        strips = [
+            ("target", trace.targets, BITS),
+            *([(best, right, BITS)] if guessed else []),
+            ("output", trace.outputs, BITS),
+            ("error", trace.outputs - right, ERROR),
+        ]
+        for i, (what, values, scale) in enumerate(strips):
             top = TOP + y + i * (strip + below)
             ax = figure.add_axes(((LEFT + x) / width, 1 - (top + strip) / length, w / width, strip / length))
-            over_time(ax, values, scale, what if x == 0 else "")
+            over_time(ax, values[trace.mask], scale, "")
             ax.set(xticks=[], yticks=[])
+            if x == 0:  # across: a strip of one channel is too low for letters along it
+                ax.set_ylabel(what, rotation=0, ha="right", va="center", fontsize=8)
             if what == "target":
                 ax.set_title(name, loc="left")
             if what == "error":

@@ -6,10 +6,10 @@ import lightning as L
 from matplotlib.figure import Figure
 
 from callbacks import figures
-from callbacks.base import Picture, look
+from callbacks.base import Overview, look
 
 
-class Generalisation(Picture):
+class Generalisation(Overview):
     """Logs `figures/generalisation` after a test: the answers to one sequence of every test length."""
 
     name = "generalisation"

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from pydantic import validate_call
 
 from callbacks import curves
-from callbacks.base import Picture, Vector
+from callbacks.base import Overview, Vector
 
 
-class Learning(Picture):
+class Learning(Overview):
     """Logs `figures/learning` after a test: held-out figures and heads over the sequences seen, from `metrics`.
 
     That file holds the whole run, also where it was resumed. Without a validation in it there is no picture.

@@ -6,12 +6,12 @@ import lightning as L
 from matplotlib.figure import Figure
 
 from callbacks import curves
-from callbacks.base import Picture
+from callbacks.base import Overview
 from callbacks.results import measured
 from tasks.base import key
 
 
-class Lengths(Picture):
+class Lengths(Overview):
     """Logs `figures/lengths` after a test: wrong bits and cost over the test lengths."""
 
     name = "lengths"

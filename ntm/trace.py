@@ -39,4 +39,7 @@ class Trace:
     mask: Bool[Tensor, " time"]
     outputs: Float[Tensor, "time output"]  # probabilities that the bit is 1
     memory: MemoryTrace | None  # None for a machine without one
-    phases: tuple[Phase, ...] = ()  # what the task calls the stretches of the episode; the machine does not know
+    # What the task calls the stretches of the episode, and the best prediction where nobody can know the answer: the
+    # machine knows neither.
+    phases: tuple[Phase, ...] = ()
+    best_guess: Float[Tensor, "time output"] | None = None

@@ -147,6 +147,10 @@ class Task(L.LightningDataModule, ABC):
         length = length or self.probe_length
         return self.sample(length, 1, generator("probe", *lengths(length)))
 
+    def best_guess(self, episode: Batch) -> Tensor | None:
+        """The best prediction of the targets, as probabilities, of a task where nobody can know them; else None."""
+        return None
+
     def phases(self, length: Length) -> tuple[Phase, ...]:
         """The stretches of an episode by their names, the first from step 0. A task may know more of them."""
         answer = int(self.probe(length).mask.int().argmax())

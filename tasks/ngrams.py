@@ -63,6 +63,9 @@ class NGrams(Task):
             mask=torch.ones(batch_size, length, dtype=torch.bool),
         )
 
+    def best_guess(self, episode: Batch) -> Tensor:
+        return optimal_probabilities(episode.targets.squeeze(-1), self.num_context).unsqueeze(-1)
+
 
 def contexts(sequence: Float[Tensor, "batch time"], num_context: int) -> Int[Tensor, "batch predictable"]:
     """The bits before every bit that has so many, as one binary number, the oldest bit first."""

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from callbacks.addressing import Addressing as AddressingPicture
 from callbacks.animation import Animation
-from callbacks.base import Picture, Probe, evaluating
+from callbacks.base import Overview, Probe, evaluating
 from callbacks.episode import Episode
 from callbacks.evolution import Evolution
 from callbacks.film import Film
@@ -125,6 +125,9 @@ class Task(L.LightningDataModule):
 
     def phases(self, length: int) -> tuple[Phase, ...]:
         return (Phase("answer", 0),)
+
+    def best_guess(self, episode: Batch) -> None:
+        return None
 
     def title(self, length: int | None = None) -> str:
         return "nothing" if length is None else f"nothing, {length} steps"
@@ -264,7 +267,7 @@ def test_every_picture_comes_in_a_vector_format_on_request(tmp_path):
 
 
 def test_a_picture_of_a_whole_run_is_not_called_after_the_length_of_an_episode(tmp_path):
-    class Whole(Picture):
+    class Whole(Overview):
         name = "whole"
 
         def figure(self, trainer: L.Trainer, pl_module: Learner) -> Figure:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from callbacks import curves, figures
 from callbacks.animation import frames, write_gif
-from callbacks.drawing import runs, used_slots
+from callbacks.drawing import runs, shrink, used_slots
 from callbacks.film import frames as film_frames
 from callbacks.film import frozen
 from callbacks.heads import over_steps
@@ -93,6 +93,18 @@ def test_the_error_is_shown_on_the_scored_steps_alone(trace):
     np.testing.assert_array_equal(error.mask.any(axis=0), ~trace.mask)
     np.testing.assert_array_equal(error[:, 3:], (trace.outputs - trace.targets)[3:].T)
     assert image.get_clim() == (-1, 1)
+
+
+@pytest.mark.parametrize("draw", [figures.episode, lambda trace: figures.generalisation({"7 bits": trace})])
+def test_where_nobody_can_know_the_answer_an_output_is_held_against_the_best_guess(draw, trace):
+    guessed = replace(trace, best_guess=torch.full_like(trace.targets, 0.25))
+    before, after = panels(draw(trace)), panels(draw(guessed))
+    assert [name for name in after if name != "input"] == ["target", "best guess", "output", "error"]
+    assert (after["best guess"].images[0].get_array() == 0.25).all()
+    for shown, right in ((before, trace.targets), (after, guessed.best_guess)):
+        error = np.ma.filled(shown["error"].images[0].get_array(), np.nan)
+        expected = (trace.outputs - right)[trace.mask].T
+        np.testing.assert_allclose(error[:, -expected.shape[1] :], expected, rtol=1e-6)
 
 
 def test_scored_steps_are_runs_of_the_mask():
@@ -246,6 +258,18 @@ def test_a_picture_of_some_slots_gives_them_their_own_numbers_and_says_so(trace)
     assert ax.yaxis.get_major_formatter()(62, None) == "62"
     assert ax.yaxis.get_major_formatter()(65, None) == "1"
     assert figure.get_supxlabel() == "slots 62 to 2 of 64: no other is ever weighted above 0.05"
+
+
+def test_a_shrunk_picture_looks_the_same(trace, tmp_path):
+    path = tmp_path / "picture.png"
+    figures.written_and_read(trace).savefig(path)
+    before = path.stat().st_size
+    with Image.open(path) as image:
+        drawn = np.asarray(image.convert("RGB"), dtype=int)
+    shrink(path)
+    with Image.open(path) as image:
+        assert np.abs(np.asarray(image.convert("RGB"), dtype=int) - drawn).max() <= 16  # of 255, in no pixel more
+    assert path.stat().st_size < before
 
 
 def test_an_animation_has_a_frame_for_every_step(trace, tmp_path):
@@ -438,6 +462,13 @@ def test_learning_draws_each_figure_over_the_sequences_seen():
     assert [line.get_ydata().tolist() for line in cost.lines] == [[40, 0.1]]
     assert [line.get_xydata().tolist() for line in peak.lines] == [[[800, 0.8]], [[400, 0.2], [800, 0.9]]]
     assert peak.get_xlabel() == "training sequences seen"
+
+
+def test_learning_draws_what_a_guess_costs_above_the_best_one():
+    best = [row | {f"{stage}/optimal_bits": 30.0 for stage in ("val", "far")} for row in ROWS[:1]]
+    _, cost, *_ = curves.learning([row | {"far/bits": 90.0} for row in best]).axes
+    assert [line.get_ydata().tolist() for line in cost.lines] == [[10], [60]]
+    assert cost.get_ylabel() == "bits above\nthe best guess"
 
 
 def test_validations_are_the_rows_that_measured_held_out_sequences(tmp_path):

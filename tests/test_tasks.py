@@ -1,9 +1,11 @@
 """What every task promises, over every yaml of the family; then the layouts, step by step."""
 
 from itertools import product
+from math import log
 
 import pytest
 import torch
+import torch.nn.functional as F
 from fakes import compose, options
 from torch import Tensor
 
@@ -338,6 +340,14 @@ def test_ngrams_shows_every_bit_one_step_after_it_was_due():
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
     assert not inputs[:, 0].any()
     assert mask.all()
+
+
+def test_ngrams_alone_has_a_best_guess_and_it_costs_the_optimal_bits():
+    task = build("ngrams")
+    batch = task.sample(200, 16, generator("test", 0))
+    cost = F.binary_cross_entropy(task.best_guess(batch), batch.targets, reduction="none").sum((1, 2)) / log(2)
+    torch.testing.assert_close(cost, task.metrics["optimal_bits"](batch.targets, *batch[1:]), rtol=1e-4, atol=0)
+    assert build("copy").best_guess(build("copy").probe()) is None
 
 
 def test_the_first_bits_of_ngrams_are_fair_and_those_after_the_same_context_alike():
