@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from measure import ROOT, processor, put, table
 
-from summarize import LEARNED, Run, band, first_below, read_curve, read_run, spread
+from summarize import LEARNED, Curve, Run, band, first_below, read_curve, read_run, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -175,14 +175,10 @@ def picture(runs: list[Run]) -> "Figure":
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         learning, lengths = figure.subplots(1, 2)
         finished = [run for run in runs if run.results]
-        published = yaml.safe_load(PUBLISHED.read_text()).get(finished[0].task, {})
+        published = read_published(finished[0].task)
         guessed = is_guessed(finished[0].results)
-        curves = [read_curve(run.folder / "metrics.csv", "val/bits") for run in finished]
-        if guessed:
-            best = [dict(read_curve(run.folder / "metrics.csv", "val/optimal_bits")) for run in finished]
-            curves = [[(at, bits - of[at]) for at, bits in curve] for curve, of in zip(curves, best, strict=True)]
         known = {model: points["learning"] for model, points in published.items()}
-        compare(learning, *band(curves), known)
+        compare(learning, *band([bits(run) for run in finished]), known)
         what = "bits above the best guess" if guessed else "bits"
         learning.set(xlabel="sequences seen", ylabel=f"{what}, held-out sequences", xscale="log")
         learning.legend(fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
@@ -197,6 +193,17 @@ def picture(runs: list[Run]) -> "Figure":
         return figure
 
     return draw()
+
+
+def bits(run: Run) -> Curve:
+    """Bits of a held-out sequence over the sequences seen: above the best guess, where nobody can do better."""
+    best = dict(read_curve(run.folder / "metrics.csv", "val/optimal_bits"))
+    return [(at, cost - best.get(at, 0.0)) for at, cost in read_curve(run.folder / "metrics.csv", "val/bits")]
+
+
+def read_published(task: str) -> dict[str, dict[str, dict[int, float]]]:
+    """The paper's figures of every model; none of a task that is not the paper's."""
+    return yaml.safe_load(PUBLISHED.read_text()).get(task, {})  # type: ignore[no-any-return]
 
 
 def save(figure: "Figure", path: Path) -> None:

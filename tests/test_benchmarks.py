@@ -17,6 +17,7 @@ from conf.check import OUTCOME
 sys.path.append(str(ROOT / "benchmarks"))
 
 import measure
+import paper
 import soak
 import solve
 import startup
@@ -179,6 +180,42 @@ def test_the_picture_of_a_record_shows_our_median_and_the_papers_figures(tmp_pat
     assert [tuple(point) for point in lengths.lines[0].get_xydata()] == [(10, 6), (20, 12)]
     assert [line.get_label() for line in paper] == ["paper: NTM, LSTM", "paper: NTM, feedforward", "paper: LSTM"]
     assert tuple(paper[2].get_xydata()[0]) == (100000, 4.8)  # section 4.1, figure 3
+
+
+def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_what_is_missing(tmp_path):
+    for cell, costs in (("recall_ntm_lstm", (9.0, 0.25)), ("ngrams_lstm", (141.0, 137.0)), ("sort_lstm", None)):
+        folder = tmp_path / cell / "1"
+        start(folder, *paper.words(cell), f"task={paper.CELLS[cell][0]}", seed=1)
+        best = "133" if cell == "ngrams_lstm" else ""
+        rows = [f"{at},{cost},{best},1" for at, cost in zip((60_000, 100_000), costs or (), strict=False)]
+        (folder / "metrics.csv").write_text(
+            "\n".join(["sequences,val/bits,val/optimal_bits,val/error_bits", *rows, ""])
+        )
+        if costs:
+            test = {"bits": costs[1], "error_bits": 0.5} | ({"optimal_bits": 133.0} if best else {})
+            results = {"sequences": 100_000, "seconds": 1234.0, "seconds_to_solution": None, "test": {"20": test}}
+            (folder / "results.json").write_text(json.dumps(results | {"versions": {}, "commit": "abc"}))
+    runs = {cell: summarize.read_run(tmp_path / cell / "1") for cell in ("recall_ntm_lstm", "ngrams_lstm", "sort_lstm")}
+    lines = paper.record(runs, 1)
+    assert [line for line in lines if line.startswith("| `")] == [
+        "| `recall_ntm_lstm` | 100,000 | 1,234 | 50,000: 9 / 11; 100,000: 0.25 / 0.5 | 20: 0.5 |",
+        "| `ngrams_lstm` | 100,000 | 1,234 | 100,000: 4 / 4 | 20: 4.00 |",
+        "| `sort_lstm` | unfinished: not measured so far |  |  |  |",
+    ]
+    missing = next(line for line in lines if line.startswith("Not run"))
+    assert "`copy_lstm`" in missing
+    assert not any(f"`{cell}`" in missing for cell in runs)
+    panels = {ax.get_title(): ax for ax in paper.picture(runs).axes}
+    ours, theirs, *_ = panels["recall"].lines
+    assert [tuple(point) for point in ours.get_xydata()] == [(60_000, 9), (100_000, 0.25)]
+    assert tuple(theirs.get_xydata()[0]) == (50_000, 11)
+    assert ours.get_color() == theirs.get_color()
+    assert tuple(panels["ngrams"].lines[2].get_xydata()[0]) == (60_000, 8)  # above the best guess
+
+
+@pytest.mark.parametrize("cell", paper.CELLS)
+def test_there_is_an_experiment_for_every_cell_to_record(cell):
+    assert (ROOT / "conf/experiment/paper" / f"{cell}.yaml").exists()
 
 
 @pytest.mark.parametrize("script", ["throughput", "stages", "scaling", "memory", "startup", "overhead"])

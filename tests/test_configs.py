@@ -152,3 +152,14 @@ def test_the_keras_experiment_is_the_documented_one(task, tmp_path):
         {"copy": 400_000, "recall": 158_000}[task], 1e-3
     )
     fit(compose(f"experiment=keras/{task}", *TINY, output_dir=tmp_path))
+
+
+@pytest.mark.parametrize("task", options("task"))
+def test_every_task_has_a_baseline_of_the_papers_lstm(task, tmp_path):
+    quick, paper = (compose(f"experiment={kind}") for kind in (f"baseline/{task}", f"paper/{task}_lstm"))
+    assert quick.memory == paper.memory
+    assert quick.task == {**paper.task, "batch_size": 16}
+    assert quick.controller == {**paper.controller, "hidden_size": min(paper.controller.hidden_size, 256)}
+    cfg = compose(f"experiment=baseline/{task}", "trainer.max_steps=2", "callbacks=none", output_dir=tmp_path)
+    cfg.task.update(batch_size=2, validation_size=2, far_size=2)
+    fit(cfg)
