@@ -71,7 +71,7 @@ def configuration(checkpoint: dict[str, Any]) -> DictConfig:
     """What a checkpoint was trained under, to be measured here: what the training ran on need not be."""
     cfg = OmegaConf.create(checkpoint["config"])
     cfg.logger = {}
-    cfg.trainer.update(accelerator="auto", devices=1, strategy="auto")
+    cfg.trainer.update(accelerator="auto", devices=1, num_nodes=1, strategy="auto")
     if cfg.engine == "fused":
         cfg.engine = "auto"
     return cfg

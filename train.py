@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -104,7 +105,9 @@ def main(cfg: DictConfig) -> float | None:
     except BaseException:
         from lightning.pytorch.utilities import rank_zero_only
 
-        rank_zero_only(log.info)(f"go on with: python train.py resume={cfg.output_dir}")
+        if any(Path(cfg.output_dir).glob("checkpoints/*.ckpt")):
+            told = shlex.quote(f"resume={cfg.output_dir}")
+            rank_zero_only(log.info)(f"go on with: python train.py {told}")
         raise
 
 
@@ -219,8 +222,8 @@ def check(cfg: DictConfig) -> "Trainer":
 def quiet() -> None:
     """Leave on the terminal what is about the run: no advertising, no advice that does not apply here."""
     logging.getLogger("lightning.pytorch").handlers.clear()  # Hydra's handlers print the same line again
-    for name in ("utilities.rank_zero", "accelerators.cuda"):
-        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "fontTools"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # the last tells of every glyph in a picture for print
     for advice in (
         ".*does not have many workers",
         ".*Checkpoint directory .* exists and is not empty",  # it is the run's own

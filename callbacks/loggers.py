@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -171,7 +172,8 @@ def end(run: Any, exit_code: int) -> None:
     run.finish(exit_code=exit_code)
     if run.offline:
         folder = Path(run.dir).parent
-        log.info(f"to send this run to W&B: cd {folder.parent} && wandb sync {folder.name}")
+        kind = folder.name.split("-")[0]  # a resumed run has a folder for every start
+        log.info(f"to send this run to W&B: cd {shlex.quote(str(folder.parent))} && wandb sync {kind}-run-*")
 
 
 def log_checkpoint(run: Any, path: Path, metadata: Mapping[str, float]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import rich
 from jaxtyping import Shaped
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
@@ -56,7 +55,7 @@ class Report(L.Callback):
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(page(self.content(trainer, pl_module)), encoding="utf-8")
-        rich.print(f"To play its episodes, open {self.path}")
+        print(f"To play its episodes, open {self.path}")
 
     def content(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
         """All that the page shows, as plain data."""

@@ -89,7 +89,7 @@ class Results(L.Callback):
                 if isinstance(logger, Wandb):
                     logger.summarize({name: results[name] for name in IN_SUMMARY})
             rich.print(table(results, pl_module.sequences))
-            rich.print(f"Everything is in {self.path.parent}")
+            print(f"Everything is in {self.path.parent}")  # as it is: rich would break the line, and read brackets
         start_clock()
 
     def results(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:

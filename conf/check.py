@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryFile
@@ -143,11 +144,23 @@ def check_target(where: str, target: str) -> type:
     try:
         found = resolve_name(target)
     except (ImportError, AttributeError) as error:
+        if broken := import_error(target.rpartition(".")[0]):
+            raise ConfigError(f"{where}={target} cannot be imported: {broken}. Mend it, or install that.") from error
         raise ConfigError(f"{where}={target} does not exist. Name a class in {' or '.join(packages)}.") from error
     # A class of another module may be at hand under this name; a function or a module is no part of a machine.
     if not isinstance(found, type) or not inside(found.__module__):
         raise ConfigError(refusal)
     return found
+
+
+def import_error(module: str) -> ImportError | None:
+    """Why a module that is there cannot be imported; None of one that is not there, or can be."""
+    try:
+        import_module(module)
+    except ImportError as error:
+        is_absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        return None if is_absent else error
+    return None
 
 
 def check_settings(cfg: DictConfig) -> None:

@@ -74,6 +74,8 @@ class Task(L.LightningDataModule, ABC):
         self.validation_size = validation_size
         self.far_length, self.far_size = self.to_length("far_length", far_length), far_size
         self.test_lengths = [self.to_length("test_lengths", length, test_lengths) for length in test_lengths]
+        if len(set(self.test_lengths)) < len(test_lengths):
+            raise ValueError(f"task.test_lengths={written(test_lengths)} has one of them twice. Leave it out once.")
         self.test_size = test_size
         self.probe_length = self.to_length("probe_length", probe_length)
 

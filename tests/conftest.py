@@ -1,5 +1,8 @@
 """What holds for the whole suite."""
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import settings
@@ -11,6 +14,16 @@ torch.set_num_threads(1)
 # A suite that passed passes again: the same examples every time, and no clock.
 settings.register_profile("suite", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def unlogged() -> Iterator[None]:
+    """What a command that ran in this process logs by, it leaves behind; its terminal is gone."""
+    before = logging.root.handlers[:]
+    yield
+    for handler in logging.root.handlers[:]:
+        if handler not in before and not type(handler).__module__.startswith("_pytest"):
+            logging.root.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import evaluate
+import tasks
 import train
-from conf.check import cli, exit_on_mistake
+from conf.check import ConfigError, check_target, cli, exit_on_mistake
 
 # The overrides, and words that the line must have: the key, the value, the rule or the remedy.
 MISTAKES = [
@@ -92,6 +93,8 @@ MISTAKES = [
     ("task=recall task.item_length=0", "task.item_length=0", "greater than 0"),
     ("task.test_lengths=[]", "task.test_lengths=[]", "at least 1 item"),
     ("task.test_lengths=[10,-1]", "task.test_lengths", "-1"),
+    ("task.test_lengths=[10,20,10]", "task.test_lengths=[10, 20, 10]", "twice"),
+    ("task=repeat_copy task.test_lengths=[2,[2,2]]", "task.test_lengths=[2, [2, 2]]", "twice"),
     ("task.test_lengths=[[10,20]]", "task.test_lengths", "10, 20"),
     ("task.probe_length=[2,3]", "task.probe_length", "2, 3"),
     ("task=repeat_copy task.far_length=[20,0]", "task.far_length=[20, 0]", "greater than 0"),
@@ -422,3 +425,20 @@ def test_a_mistake_in_one_job_of_a_sweep_is_one_line(mistake, monkeypatch, capsy
     assert ended.value.code == 2
     assert f"error: {mistake} " in capsys.readouterr().err
     assert not list(tmp_path.rglob("metrics.csv"))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import no_such_package", ["cannot be imported", "no_such_package"]),
+        ("from ntm.batch import Bach", ["cannot be imported", "Bach"]),
+        ("", ["does not exist", "Name a class in tasks"]),
+    ],
+)
+def test_a_task_of_ones_own_that_cannot_be_imported_says_why(code, words, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(code)
+    monkeypatch.setattr("tasks.__path__", [*tasks.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "tasks.mine", raising=False)
+    with pytest.raises(ConfigError, match=r"task._target_=tasks.mine.Mine .*") as error:
+        check_target("task._target_", "tasks.mine.Mine")
+    assert all(word in str(error.value) for word in words)
