@@ -58,7 +58,7 @@ class NGrams(Task):
                 if t >= self.num_context:
                     row[t] = int(limits[t] < own[context])
                 context = (2 * context + row[t]) % 2**self.num_context
-        sequence = torch.tensor(bits, dtype=torch.float32)
+        sequence = torch.tensor(bits, dtype=thresholds.dtype)
         return Batch(
             inputs=F.pad(sequence[:, :-1], (1, 0)).unsqueeze(-1),
             targets=sequence.unsqueeze(-1),
