@@ -76,7 +76,11 @@ class Learner(L.LightningModule):
         super().backward(loss, *args, **kwargs)
         # The optimiser has its parameters at hand; a module would walk over all its parts.
         groups = self.trainer.optimizers[0].param_groups
-        self.norm = get_total_norm([p.grad for group in groups for p in group["params"] if p.grad is not None])
+        gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+        self.norm = get_total_norm(gradients)
+        if self.trainer.gradient_clip_val and not isfinite(self.norm.item()):
+            # Squares overflow long before the numbers do, which are about to be clipped: 1e28 after 200 steps, say.
+            self.norm = get_total_norm([gradient.double() for gradient in gradients]).to(self.norm.dtype)
         self.check_finite(loss, self.norm)
 
     def check_finite(self, loss: Tensor, norm: Tensor) -> None:

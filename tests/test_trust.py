@@ -207,6 +207,28 @@ def test_an_infinite_gradient_of_a_finite_loss_ends_the_run_too(tmp_path):
         trainer.fit(learner, datamodule=task)
 
 
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_a_gradient_whose_squares_overflow_is_clipped_as_any_other(algorithm, tmp_path):
+    words = ("trainer.gradient_clip_val=10", f"trainer.gradient_clip_algorithm={algorithm}")
+    task, learner, trainer = short(tmp_path, *words, "trainer.max_steps=3")
+    before = learner.machine.output.bias.detach().clone()
+    learner.machine.output.bias.register_hook(lambda gradient: gradient * 1e28)
+    trainer.fit(learner, datamodule=task)
+    assert trainer.global_step == 3
+    assert learner.norm.isfinite()
+    assert learner.norm > 1e20
+    assert all(parameter.isfinite().all() for parameter in learner.parameters())
+    if algorithm == "value":
+        assert not torch.equal(learner.machine.output.bias, before)
+
+
+def test_a_gradient_whose_squares_overflow_ends_a_run_that_clips_nothing(tmp_path):
+    task, learner, trainer = short(tmp_path, "trainer.gradient_clip_val=null")
+    learner.machine.output.bias.register_hook(lambda gradient: gradient * 1e28)
+    with pytest.raises(FloatingPointError, match="the norm of the gradient is not finite in step 1"):
+        trainer.fit(learner, datamodule=task)
+
+
 def test_a_run_that_explodes_is_one_line_and_leaves_no_checkpoint_of_it(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         command(tmp_path, *TINY, "optimizer.lr=1e38", "trainer.max_steps=50", "hydra.run.dir=run")
