@@ -5,7 +5,7 @@
 
 Machine and task are rebuilt from the checkpoint alone. Every further key=value changes its configuration; results,
 pictures and `report.html`, a page to play episodes in, go to a new folder in the run's `evaluation/`, or to
-`output_dir=PATH`. It runs in one process, on whatever device is there.
+`output_dir=PATH`. It runs in one process, on a CPU (`trainer.accelerator=gpu` for another device).
 """
 
 import sys
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from conf.check import ConfigError, exit_on_mistake, explained
 from train import build
@@ -33,7 +34,13 @@ def main() -> None:
         for word in sys.argv[1:]:
             if "=" not in word:
                 raise ConfigError(f"{word} is not key=value. Did you mean checkpoint={word}?")
-        evaluate(OmegaConf.from_dotlist(sys.argv[1:]))
+        try:
+            overrides = OmegaConf.from_dotlist(sys.argv[1:])
+        except YAMLError as error:
+            raise ConfigError(
+                f"{' '.join(sys.argv[1:])} cannot be read: {error}. Write key=value, as in YAML."
+            ) from error
+        evaluate(overrides)
 
 
 def evaluate(overrides: DictConfig) -> None:
@@ -62,6 +69,8 @@ def evaluate(overrides: DictConfig) -> None:
             )
     OmegaConf.set_struct(cfg, True)
     cfg.merge_with(overrides)
+    if Path(cfg.output_dir, "results.json").exists():
+        raise ConfigError(f"output_dir={cfg.output_dir} already holds results. Choose another folder, or leave it out.")
 
     task, learner, trainer = rebuild(cfg, checkpoint, path)
     trainer.test(learner, datamodule=task, verbose=False)
@@ -71,7 +80,7 @@ def configuration(checkpoint: dict[str, Any]) -> DictConfig:
     """What a checkpoint was trained under, to be measured here: what the training ran on need not be."""
     cfg = OmegaConf.create(checkpoint["config"])
     cfg.logger = {}
-    cfg.trainer.update(accelerator="auto", devices=1, num_nodes=1, strategy="auto")
+    cfg.trainer.update(accelerator="cpu", devices=1, num_nodes=1, strategy="auto")
     if cfg.engine == "fused":
         cfg.engine = "auto"
     return cfg

@@ -39,6 +39,10 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
         ConfigError: a setting breaks its rule, or choices do not fit together.
     """
     check_settings(cfg)
+    if cfg.threads is not None:
+        import torch
+
+        torch.set_num_threads(cfg.threads)
     # Lightning takes seconds to import, so that comes after what can be refused without it.
     memory = instantiate(cfg, "memory")
     controller = instantiate(cfg, "controller")
@@ -119,7 +123,6 @@ def run(cfg: DictConfig) -> float:
     """
     import lightning as L
     import rich
-    import torch
     from lightning.pytorch.utilities.exceptions import SIGTERMException
     from rich.syntax import Syntax
 
@@ -127,8 +130,6 @@ def run(cfg: DictConfig) -> float:
 
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
     L.seed_everything(cfg.seed, verbose=False)
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
     task, learner, trainer = build(cfg)
     Path(cfg.output_dir).mkdir(parents=True, exist_ok=True)
     try:
@@ -159,6 +160,7 @@ def begin(cfg: DictConfig, trainer: "Trainer") -> None:
         if is_own(cfg):
             cast("Rows", trainer.loggers[0]).keep(checkpoint["global_step"])
     if trainer.is_global_zero:
+        Path(cfg.output_dir, "results.json").unlink(missing_ok=True)  # of a run that goes on, and has not ended
         folder = Path(cfg.output_dir, ".hydra")
         folder.mkdir(exist_ok=True)
         OmegaConf.save(cfg, folder / "resolved.yaml", resolve=True)
@@ -189,6 +191,11 @@ def check(cfg: DictConfig) -> "Trainer":
         ConfigError: as `build`, or the checkpoint to resume from does not fit.
     """
     check_settings(cfg)  # first of all, because it needs nothing that is slow to import
+    if not {"best", "last", "results"} & cfg.callbacks.keys():
+        raise ConfigError(
+            f"callbacks=[{','.join(map(str, cfg.callbacks))}] would leave neither a checkpoint nor results. Add what "
+            f"does: callbacks=[none,{','.join(map(str, cfg.callbacks))}]."
+        )
     import torch
 
     with torch.device("meta"):
@@ -197,6 +204,13 @@ def check(cfg: DictConfig) -> "Trainer":
             optimizer = learner.optimizer(learner.parameters())
         with explained("scheduler", cfg.scheduler):
             learner.scheduler(optimizer)
+    slots, stored = getattr(learner.machine.memory, "training_slots", None), task.stored(task.max_length)
+    if slots is not None and slots < stored:
+        raise ConfigError(
+            f"memory.training_slots={cfg.memory.training_slots} has no room for the {stored} vectors of "
+            f"task.max_length={cfg.task.max_length}, so no machine could learn to keep them. "
+            f"Set memory.training_slots={stored * 6 // 5}."
+        )
     if cfg.engine == "fused":
         with explained("engine", cfg):
             device = trainer.strategy.root_device
@@ -229,6 +243,7 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty",  # it is the run's own
         ".*The dirpath has changed from",  # a resumed run has a folder of its own
         ".*`srun` command is available",  # a machine of a cluster may be used by itself
+        ".*available but not used",  # so is a GPU
         ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's affair
     ):
         warnings.filterwarnings("ignore", message=advice)

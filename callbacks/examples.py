@@ -36,7 +36,7 @@ class Examples(L.Callback):
         shown = trainer.is_global_zero and any(takes_tables(logger) for logger in trainer.loggers)
         if shown and batch_idx == 0:
             few = Batch(*(field[: self.count] for field in batch))
-            logits = pl_module.machine(few.inputs)
+            logits: Tensor = outputs[: self.count]
             wrong = error_bits(logits, few.targets, few.mask)
             for i, (inputs, targets, mask) in enumerate(zip(*few, strict=True)):
                 target, answer = targets[mask], logits[i][mask].sigmoid()

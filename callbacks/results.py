@@ -48,6 +48,9 @@ class Results(L.Callback):
         self.seconds_before = 0.0  # up to the checkpoint that this run went on from
         self.training: dict[str, Any] = dict.fromkeys(("seconds", "seconds_to_first_step", "sequences_per_second"))
 
+    def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
+        commit()
+
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.first_sequence = pl_module.sequences
 

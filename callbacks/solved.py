@@ -2,24 +2,24 @@
 
 import logging
 from math import cos, pi
-from typing import Any
+from typing import Annotated, Any
 
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
-from pydantic import NonNegativeInt, PositiveInt, validate_call
+from pydantic import Field, NonNegativeInt, PositiveInt, validate_call
 from torch.optim import Optimizer
 
 log = logging.getLogger(__name__)
 
-KEPT = ("in_a_row", "first_in_a_row", "settling_since", "shares", "done")  # in a checkpoint
+KEPT = ("in_a_row", "first_in_a_row", "settling_since", "done")  # in a checkpoint
 
 
 class Solved(L.Callback):
     """Once all `monitors` have been at or below `threshold` in `patience` validations in a row, settles and then stops.
 
-    Settling is half a cosine from the rate of that moment to zero over `cooldown` steps (0 stops at once): it sharpens
-    the weightings, and with them the generalisation to longer sequences. A machine that is not solved at its end goes
-    back to the full rate. While it lasts, this rate overrules the scheduler's.
+    Settling multiplies the rate by half a cosine from one to zero over `cooldown` steps (0 stops at once): it sharpens
+    the weightings, and with them the generalisation to longer sequences. It ends with a validation, and a machine that
+    is not solved then goes back to the full rate. The scheduler knows nothing of it.
 
     Some machines learn the first monitor's sequences in a way that never extends to the others'. Once the first alone
     has been solved in `limit` validations in a row, the others are not waited for any more.
@@ -31,7 +31,7 @@ class Solved(L.Callback):
     def __init__(
         self,
         *,
-        monitors: list[str],
+        monitors: Annotated[list[str], Field(min_length=1)],
         threshold: float,
         patience: PositiveInt,
         limit: PositiveInt,
@@ -45,36 +45,51 @@ class Solved(L.Callback):
         self.in_a_row = 0  # of all monitors
         self.first_in_a_row = 0
         self.settling_since: int | None = None  # the step
-        self.shares: list[float] = []  # of their initial rates that the optimiser's groups had then
+        self.rates: list[float] = []  # of the optimiser's groups, where this step takes a share of them
         self.done = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         trainer.should_stop = self.done  # resumed where only the tests were left
+        (optimizer,) = trainer.optimizers
+        optimizer.register_step_pre_hook(lambda *_: self.settle(trainer.global_step, optimizer))
+        optimizer.register_step_post_hook(lambda *_: self.restore(optimizer))
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.has_settled(trainer.global_step) and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            trainer.should_stop = True  # so Lightning measures now; what comes of that decides
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
         self.in_a_row = self.in_a_row + 1 if self.solved(trainer, self.monitors) else 0
         self.first_in_a_row = self.first_in_a_row + 1 if self.solved(trainer, self.monitors[:1]) else 0
-        (optimizer,) = trainer.optimizers
         waited = self.first_in_a_row >= self.limit
         if self.settling_since is None and (waited or self.in_a_row >= self.patience):
             which = " and ".join(self.monitors[: 1 if waited else None])
             log.info(f"solved after {pl_module.sequences:,} sequences: {which} <= {self.threshold:g}")
             self.settling_since = trainer.global_step
-            self.shares = [group["lr"] / group["initial_lr"] for group in optimizer.param_groups]
-        if self.settling_since is not None and trainer.global_step >= self.settling_since + self.cooldown:
-            if waited or self.in_a_row:
-                self.done = trainer.should_stop = True
-            else:
+        if self.has_settled(trainer.global_step):
+            self.done = trainer.should_stop = waited or self.in_a_row > 0
+            if not self.done:
                 log.info(f"not solved any more after {pl_module.sequences:,} sequences: back to the full rate")
                 self.settling_since = None
-                set_rates(optimizer, self.shares)
 
-    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
+    def has_settled(self, step: int) -> bool:
+        return self.settling_since is not None and step >= self.settling_since + self.cooldown
+
+    def settle(self, step: int, optimizer: Optimizer) -> None:
+        """Take a share of the rate for a step."""
         if self.settling_since is not None and self.cooldown:
-            progress = (trainer.global_step - self.settling_since) / self.cooldown
-            set_rates(optimizer, [share * (1 + cos(pi * min(1, progress))) / 2 for share in self.shares])
+            share = (1 + cos(pi * min(1, (step - self.settling_since) / self.cooldown))) / 2
+            self.rates = [group["lr"] for group in optimizer.param_groups]
+            for group in optimizer.param_groups:
+                group["lr"] *= share
+
+    def restore(self, optimizer: Optimizer) -> None:
+        """Give back the whole rate, from which a scheduler finds the next."""
+        for group, rate in zip(optimizer.param_groups, self.rates, strict=False):
+            group["lr"] = rate
+        self.rates = []
 
     def solved(self, trainer: L.Trainer, monitors: list[str]) -> bool:
         for monitor in monitors:
@@ -94,9 +109,3 @@ class Solved(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name, value in state_dict.items():
             setattr(self, name, value)
-
-
-def set_rates(optimizer: Optimizer, shares: list[float]) -> None:
-    """Shares of the initial rates, which a resumed run may have otherwise than before."""
-    for group, share in zip(optimizer.param_groups, shares, strict=True):
-        group["lr"] = share * group["initial_lr"]

@@ -34,8 +34,9 @@ class ClipSpikes(L.Callback):
         if self.usual is None:
             self.usual = norm
         limit = self.factor * self.usual.to(norm.device)
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        clip_grads_with_norm_(parameters, limit, norm)  # type: ignore[arg-type]
+        if norm > limit:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            clip_grads_with_norm_(parameters, limit, norm)  # type: ignore[arg-type]
         # Of the clipped norm: else one spike would open the door to the next.
         self.usual = torch.lerp(self.usual.to(norm.device), torch.fmin(norm, limit), 1 / self.memory)
 

@@ -182,10 +182,12 @@ def check_settings(cfg: DictConfig) -> None:
     for pattern, kind in RULES.items():
         for where in fnmatch.filter(found, pattern):
             try:
-                TypeAdapter(kind).validate_python(found[where])
+                meant = TypeAdapter(kind).validate_python(found[where])
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 raise ConfigError(f"{where}={found[where]} {rule(first)}. Give another value.") from None
+            if type(meant) is not type(found[where]) and not isinstance(meant, tuple):
+                OmegaConf.update(cfg, where, meant)  # 1e3 steps are 1000, and `off` is false
     each = cfg.trainer.get("accumulate_grad_batches", 1)
     if cfg.trainer.val_check_interval % each:
         raise ConfigError(
@@ -321,10 +323,12 @@ def say(error: Exception) -> None:
 def line(error: Exception) -> str:
     """One line for what Hydra and OmegaConf say in several."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.rpartition("/")
-        files = (path.stem for path in (Path(__file__).parent / group).glob("*.yaml"))
-        choices = sorted(error.options or files)  # of a list Hydra does not tell them
-        near = get_close_matches(option, choices, n=1)
+        group, option = re.fullmatch("((?:hydra/)?[^/]*)/?(.*)", error.missing_cfg_file).groups()  # type: ignore[union-attr]
+        folder = Path(__file__).parent / group
+        files = [file.relative_to(folder).with_suffix("") for file in folder.rglob("*.yaml")]
+        within = [str(file) for file in files if "shared" not in file.parts] + list(error.options or ())
+        near = get_close_matches(option, within, n=1)
+        choices = sorted({name for name in within if Path(name).parent == Path(option).parent}) or sorted(within)
         hint = f"Did you mean {group}={near[0]}? " if near else ""
         if group == "hydra/launcher":
             hint = "joblib, local, slurm and ray need pip install -e '.[joblib]', '.[submitit]' or '.[ray]'. "

@@ -69,6 +69,8 @@ def expand(words: list[str]) -> list[str]:
         return words  # one of several processes, which Lightning has started by these words
     rest = [word for word in words if not word.startswith(("resume=", "hydra.run.dir="))]
     newest = newest_checkpoint(folder)
+    if newest is None and (folder / "results.json").exists():
+        raise ConfigError(f"resume={given[-1]} has ended, and left no checkpoint to go on from. Start a new run.")
     resumed = [f"resume='{folder}'", f"hydra.run.dir='{folder}'", *([f"checkpoint='{newest}'"] if newest else [])]
     return [*own, *rest, *resumed]  # in this order: `chosen` cuts it there again
 

@@ -5,15 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Measured = Literal[
+Measured = Literal[  # the less, the better
     "val/bits",
     "val/error_bits",
     "val/bit_error_rate",
-    "val/exact",
     "far/bits",
     "far/error_bits",
     "far/bit_error_rate",
-    "far/exact",
 ]
 
 RULES: dict[str, Any] = {
@@ -27,6 +25,8 @@ RULES: dict[str, Any] = {
     "vector": Literal["svg", "pdf"] | None,
     "trainer.precision": Literal["32-true", "64-true", "bf16-mixed", 32, 64],
     "trainer.max_steps": PositiveInt,
+    "trainer.max_epochs": Literal[-1],  # the stream never ends
+    "trainer.limit_*_batches": PositiveInt,  # how many sequences are held out is the task's to say
     "trainer.val_check_interval": PositiveInt,
     "trainer.log_every_n_steps": PositiveInt,
     "trainer.num_sanity_val_steps": NonNegativeInt,
@@ -43,7 +43,7 @@ RULES: dict[str, Any] = {
     "scheduler.factor": Annotated[float, Field(ge=0, le=1)],
     "callbacks.*.monitor": Measured,
     "callbacks.*.monitors.*": Measured,
-    "callbacks.*.mode": Literal["min", "max"],
+    "callbacks.*.mode": Literal["min"],
     "callbacks.*.every_n_train_steps": PositiveInt,
     "callbacks.*.refresh_rate": NonNegativeInt,
     "logger.wandb.mode": Literal["online", "offline", "disabled", "shared"],

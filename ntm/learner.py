@@ -92,9 +92,11 @@ class Learner(L.LightningModule):
         if not isfinite(loss.item() + norm.item()):
             saved = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
             newest = next((c.best_model_path for c in saved if c.monitor is None and c.best_model_path), "none yet")
+            name = culprit(self.machine, self.batch, loss)
+            taken = "the step before made it so" if name.startswith("weight") else "no weight has taken it"
             raise FloatingPointError(
-                f"{culprit(self.machine, self.batch, loss)} is not finite in step {self.global_step + 1}; no weight "
-                f"has taken it. The last good checkpoint: {newest}. Lower optimizer.lr or trainer.gradient_clip_val."
+                f"{name} is not finite in step {self.global_step + 1}; {taken}. The last good checkpoint: {newest}. "
+                "Lower optimizer.lr or trainer.gradient_clip_val."
             )
 
     def optimizer_step(self, *step: Any, **kwargs: Any) -> None:
@@ -106,8 +108,10 @@ class Learner(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.measure(("val", "far")[dataloader_idx], batch, self.machine(batch.inputs))
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.measure(f"test/{self.test_names[dataloader_idx]}", batch, self.machine(batch.inputs))
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        logits = self.machine(batch.inputs)
+        self.measure(f"test/{self.test_names[dataloader_idx]}", batch, logits)
+        return logits
 
     def on_validation_epoch_end(self) -> None:
         self.log_sequences()

@@ -102,6 +102,10 @@ class Task(L.LightningDataModule, ABC):
         """The same to learn from; a task may show more of what is rare, and is measured on what it `sample`s."""
         return self.sample(length, batch_size, generator)
 
+    def stored(self, length: Length) -> int:
+        """How many vectors an episode of a length has to be kept; 0 of a task that is not about vectors to keep."""
+        return 0
+
     def draw_length(self, generator: torch.Generator) -> Length:
         """A length of the training range, both ends included; each of several numbers on its own."""
         ranges = zip(lengths(self.min_length), lengths(self.max_length), strict=True)

@@ -78,6 +78,10 @@ class Copy(Task):
         mask[:, answer:] = True
         return Batch(inputs, targets, mask)
 
+    def stored(self, length: Length) -> int:
+        assert isinstance(length, int)
+        return length
+
     def phases(self, length: Length) -> tuple[Phase, ...]:
         assert isinstance(length, int)
         start = self.num_flags - 1  # one step later when a start flag comes first

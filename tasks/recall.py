@@ -62,6 +62,10 @@ class Recall(Task):
         mask[:, answer:] = True
         return Batch(inputs, targets, mask)
 
+    def stored(self, length: Length) -> int:
+        assert isinstance(length, int)
+        return length * self.item_length
+
     def phases(self, length: Length) -> tuple[Phase, ...]:
         assert isinstance(length, int)
         asked = length * (self.item_length + 1) + (1 if self.layout == "paper" else 0)

@@ -8,7 +8,7 @@ from pydantic import PositiveInt, validate_call
 
 from ntm.batch import Batch
 from ntm.trace import Phase
-from tasks.base import Length, Task, random_bits
+from tasks.base import Length, Task, lengths, random_bits
 
 # The paper's counts, 1 to 10, are shown with mean 0 and variance 1. What a number on the channel means does not change
 # with the range of training, so that a trained machine can be asked for any count.
@@ -56,6 +56,9 @@ class RepeatCopy(Task):
         mask = torch.zeros(batch_size, end + 1, dtype=torch.bool)
         mask[:, answer:] = True
         return Batch(inputs, targets, mask)
+
+    def stored(self, length: Length) -> int:
+        return lengths(length)[0]
 
     def phases(self, length: Length) -> tuple[Phase, ...]:
         assert isinstance(length, tuple)

@@ -50,6 +50,10 @@ class Sort(Task):
         mask[:, answer:] = True
         return Batch(inputs, targets, mask)
 
+    def stored(self, length: Length) -> int:
+        assert isinstance(length, int)
+        return length
+
     def phases(self, length: Length) -> tuple[Phase, ...]:
         assert isinstance(length, int)
         return Phase("input", 0), Phase("delimiter", length), Phase("answer", length + 1)

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 from collections.abc import Iterator
 from functools import partial
 from io import StringIO
@@ -365,13 +366,16 @@ def test_training_stops_when_solved_for_patience_validations_in_a_row(caplog):
 
 
 class Rates(L.Callback):
-    """Notes the rate of every step."""
+    """Notes the rate that every step is taken at, and that its scheduler finds after it."""
 
     def __init__(self) -> None:
         self.seen: list[float] = []
+        self.scheduled: list[float] = []
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.seen.append(round(trainer.optimizers[0].param_groups[0]["lr"], 6))
+    def on_train_start(self, trainer, pl_module):
+        (optimizer,) = trainer.optimizers
+        optimizer.register_step_pre_hook(lambda *_: self.seen.append(round(optimizer.param_groups[0]["lr"], 6)))
+        optimizer.register_step_post_hook(lambda *_: self.scheduled.append(optimizer.param_groups[0]["lr"]))
 
 
 def test_a_solved_machine_settles_while_the_rate_falls_to_zero():
@@ -391,6 +395,35 @@ def test_a_machine_that_did_not_stay_solved_goes_back_to_the_full_rate():
     run.fit(Learner(measured=(0.0, 0.0, 9.0, 9.0, 0.0, 0.0, 0.0)), Task())
 
     assert rates.seen == [0.1, 0.1, 0.05, 0.1, 0.1, 0.1, 0.05]
+
+
+@pytest.mark.parametrize(("after", "steps"), [((0.0,), 8), ((9.0, 0.0, 0.0), 13)], ids=["solved", "not any more"])
+def test_settling_ends_where_it_is_due_and_not_at_the_next_validation(after, steps):
+    solved = Solved(monitors=["val/error_bits"], threshold=0.0, patience=1, limit=99, cooldown=3)
+    run = trainer(solved, steps=50, val_check_interval=5, limit_val_batches=1, num_sanity_val_steps=0)
+
+    run.fit(Learner(measured=(0.0, *after)), Task())  # after 5 steps, and 8; and of the other after 10 and 13
+
+    assert run.global_step == steps
+
+
+def test_a_schedule_goes_on_as_if_nothing_settled():
+    class Falling(Learner):
+        def configure_optimizers(self) -> dict[str, object]:
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    expected = [0.05 * (1 + math.cos(math.pi * step / 10)) for step in range(7)]
+    rates, solved = Rates(), Solved(monitors=["val/error_bits"], threshold=0.0, patience=1, limit=99, cooldown=2)
+    run = trainer(solved, rates, steps=7, val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0)
+
+    run.fit(Falling(measured=(9.0, 0.0, 9.0, 9.0, 9.0, 9.0, 9.0)), Task())
+
+    assert rates.scheduled == pytest.approx(expected)
+    assert rates.seen == pytest.approx(
+        [rate * (0.5 if step == 3 else 1) for step, rate in enumerate(expected)], abs=1e-6
+    )
 
 
 def test_other_monitors_are_not_waited_for_beyond_the_limit():

@@ -254,7 +254,7 @@ def test_auto_falls_back_to_eager_and_says_why_once(caplog):
         made(inputs)
         made(inputs)
     assert [record.message for record in caplog.records if record.name == "ntm.machine"] == [
-        "running eager, because the numbers are torch.float64, not torch.float32"
+        "running eager, because the inputs are torch.float64, not torch.float32"
     ]
 
 

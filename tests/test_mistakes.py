@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 import evaluate
 import tasks
 import train
-from conf.check import ConfigError, check_target, cli, exit_on_mistake
+from conf.check import ConfigError, check_settings, check_target, cli, exit_on_mistake
 
 # The overrides, and words that the line must have: the key, the value, the rule or the remedy.
 MISTAKES = [
@@ -23,7 +23,10 @@ MISTAKES = [
     ("controller=transformer", "controller=transformer is not an option", "feedforward, gru, lstm"),
     ("~memory", "memory is not chosen"),
     ("loss=", "loss="),
-    ("experiment=nature", "experiment=nature is not an option"),
+    ("experiment=nature", "experiment=nature is not an option", "Choose one of: copy, ngrams, recall"),
+    ("experiment=paper/copy", "experiment=paper/copy is not an option", "paper/copy_lstm, paper/copy_ntm_feedforward"),
+    ("experiment=papers/copy_lstm", "Did you mean experiment=paper/copy_lstm?"),
+    ("hydra/launcher=moon", "hydra/launcher=moon is not an option", "basic"),
     ("logger=[csv,comet]", "logger=comet is not an option"),
     ("callbacks=[default,typo]", "callbacks=typo is not an option", "redraw, report, results, short_settling, solved"),
     ("+callbacks.redraw.at=8", "callbacks.redraw is not chosen", "callbacks=[...,redraw]"),
@@ -91,6 +94,10 @@ MISTAKES = [
     ("task.min_length=21", "task.min_length=21", "task.max_length=20"),
     ("task=recall task.min_length=1", "task.min_length=1 must be at least 2"),
     ("task=recall task.item_length=0", "task.item_length=0", "greater than 0"),
+    ("task.max_length=40", "memory.training_slots=24 has no room for the 40", "Set memory.training_slots=48"),
+    ("memory.training_slots=[20,99] task.max_length=21", "training_slots=[20, 99] has no room for the 21"),
+    ("task=recall memory.training_slots=17", "memory.training_slots=17 has no room for the 18", "training_slots=21"),
+    ("memory.training_slots=[24,200]", "training_slots=[24,200] goes beyond memory.num_slots=128", "=[24,128]"),
     ("task.test_lengths=[]", "task.test_lengths=[]", "at least 1 item"),
     ("task.test_lengths=[10,-1]", "task.test_lengths", "-1"),
     ("task.test_lengths=[10,20,10]", "task.test_lengths=[10, 20, 10]", "twice"),
@@ -128,6 +135,9 @@ MISTAKES = [
     ("trainer.max_steps=-5", "trainer.max_steps=-5"),
     ("trainer.max_steps=-1", "trainer.max_steps=-1"),
     ("trainer.max_steps=1.5", "trainer.max_steps=1.5"),
+    ("trainer.max_epochs=9", "trainer.max_epochs=9", "-1"),
+    ("+trainer.limit_val_batches=0", "trainer.limit_val_batches=0", "greater than 0"),
+    ("+trainer.limit_test_batches=0.5", "trainer.limit_test_batches=0.5", "integer"),
     ("trainer.val_check_interval=0", "trainer.val_check_interval=0"),
     ("trainer.val_check_interval=-2", "trainer.val_check_interval=-2"),
     ("trainer.val_check_interval=0.5", "trainer.val_check_interval=0.5"),
@@ -145,9 +155,9 @@ MISTAKES = [
     ("trainer.precision=3", "trainer.precision=3", "64-true"),
     ("trainer.precision=16-mixed", "trainer.precision=16-mixed", "32-true"),
     ("trainer.precision=bf16-true", "trainer.precision=bf16-true", "32-true"),
-    ("engine=fused trainer.precision=bf16-mixed trainer.accelerator=cpu", "engine=fused does not apply", "autocast"),
-    ("engine=fused memory=none trainer.accelerator=cpu", "engine=fused does not apply", "NoMemory", "engine=auto"),
-    ("engine=fused trainer.precision=64-true trainer.accelerator=cpu", "engine=fused does not apply", "float64"),
+    ("engine=fused trainer.precision=bf16-mixed", "engine=fused does not apply", "autocast"),
+    ("engine=fused memory=none", "engine=fused does not apply", "NoMemory", "engine=auto"),
+    ("engine=fused trainer.precision=64-true", "engine=fused does not apply", "float64"),
     ("trainer.num_sanity_val_steps=-2", "trainer.num_sanity_val_steps=-2"),
     # watchers
     ("logger.wandb.mode=sometimes", "logger.wandb.mode=sometimes", "'online'"),
@@ -160,7 +170,10 @@ MISTAKES = [
     ("callbacks.progress.refresh_rate=often", "callbacks.progress.refresh_rate=often"),
     ("+callbacks.last.every_n_train_steps=-1", "callbacks.last.every_n_train_steps=-1"),
     ("callbacks.best.monitor=val/bitz", "callbacks.best.monitor=val/bitz"),
-    ("+callbacks.best.mode=upwards", "callbacks.best.mode=upwards"),
+    ("+callbacks.best.mode=max", "callbacks.best.mode=max", "'min'"),
+    ("callbacks.best.monitor=val/exact", "callbacks.best.monitor=val/exact"),
+    ("callbacks.solved.monitors=[]", "callbacks.solved.monitors=[]", "at least 1 item"),
+    ("callbacks=patient", "callbacks=[solved] would leave neither", "callbacks=[none,solved]"),
     ("+callbacks.best.save_top_k=-2", "callbacks.best: ", "save_top_k=-2"),
     ("logger=wandb logger.wandb.mode=loud", "logger.wandb.mode=loud"),
     # what may be built
@@ -218,6 +231,14 @@ def said(monkeypatch, capsys, tmp_path):
 def test_a_mistake_in_training_is_one_line(overrides, words, said):
     line = said(lambda: train.check(compose(*overrides.split())))
     assert [word for word in words if word not in line] == []
+
+
+def test_a_number_or_a_switch_that_is_written_otherwise_is_taken_as_it_is_meant():
+    cfg = compose("trainer.max_steps=1e3", "threads=2.0", "compile=off", "seed=7")
+    check_settings(cfg)
+    meant = (cfg.trainer.max_steps, cfg.threads, cfg.compile, cfg.seed)
+    assert meant == (1000, 2, False, 7)
+    assert [type(value) for value in meant] == [int, int, bool, int]
 
 
 # --- checkpoints
@@ -343,6 +364,17 @@ def test_a_mistake_in_evaluating_is_one_line(overrides, words, checkpoint, said)
 def test_a_word_that_is_not_a_setting_is_taken_for_the_checkpoint(said, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "run/best.ckpt"])
     assert "Did you mean checkpoint=run/best.ckpt?" in said(evaluate.main)
+
+
+def test_a_word_that_yaml_cannot_read_is_told(said, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "checkpoint=best.ckpt", "task.test_lengths=[33"])
+    assert "task.test_lengths=[33 cannot be read" in said(evaluate.main)
+
+
+def test_an_evaluation_never_goes_where_another_is(checkpoint, said, tmp_path):
+    (tmp_path / "results.json").touch()
+    given = {"checkpoint": str(checkpoint), "output_dir": str(tmp_path)}
+    assert f"output_dir={tmp_path} already holds results" in said(lambda: evaluate.evaluate(OmegaConf.create(given)))
 
 
 @pytest.mark.parametrize(("place", "beside"), [("checkpoints", "evaluation"), ("kept", "kept/evaluation")])

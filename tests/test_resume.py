@@ -10,7 +10,8 @@ from fakes import TINY, compose, options
 from torch import Tensor
 
 import train
-from conf.resume import newest_checkpoint
+from conf.check import ConfigError
+from conf.resume import expand, newest_checkpoint
 
 # A learning rate that changes at every step, an optimiser with memory, random states: all that could be lost.
 NOISY = (
@@ -158,3 +159,22 @@ def test_a_run_resumed_for_less_than_an_interval_measures_the_machine_it_has(tmp
     cost = train.run(compose(*TINY, *NOISY, *EVERY, *resumed, output_dir=tmp_path / "second"))
     assert cost > 0
     assert json.loads((tmp_path / "second/results.json").read_text())["sequences"] == 4 * 2
+
+
+def test_a_run_that_goes_on_has_not_ended(tmp_path):
+    run = tmp_path / "run"
+    train.run(compose(*TINY, output_dir=run))
+    assert (run / "results.json").exists()
+    with pytest.raises(FloatingPointError):
+        resumed = (f"checkpoint={run}/checkpoints/last.ckpt", "trainer.max_steps=9", "optimizer.lr=1e38")
+        train.run(compose(*TINY, *resumed, "allow=[optimizer.lr]", output_dir=run))
+    assert not (run / "results.json").exists()
+
+
+def test_a_run_that_has_ended_without_a_checkpoint_is_not_begun_anew(tmp_path):
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("[seed=1]")
+    assert expand([f"resume={tmp_path}"])
+    (tmp_path / "results.json").touch()
+    with pytest.raises(ConfigError, match="has ended, and left no checkpoint"):
+        expand([f"resume={tmp_path}"])

@@ -235,8 +235,7 @@ def test_a_run_that_explodes_is_one_line_and_leaves_no_checkpoint_of_it(tmp_path
     assert ended.value.code == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert "is not finite" in line
-    for path in tmp_path.glob("run/checkpoints/*"):
-        assert all(value.isfinite().all() for value in read_checkpoint(str(path))["state_dict"].values())
+    assert not list(tmp_path.glob("run/checkpoints/*"))
 
 
 # --- told to end

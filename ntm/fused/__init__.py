@@ -52,10 +52,11 @@ def why_not(machine: Any, inputs: Tensor) -> str:
         return f"memory {type(machine.memory).__name__} is not one that it knows"
     if type(machine.controller) not in CONTROLLERS:
         return f"controller {type(machine.controller).__name__} is not one that it knows"
-    if inputs.device.type != "cpu" or machine.interface.weight.device.type != "cpu":
-        return f"the device is {inputs.device.type}, not cpu"
-    if inputs.dtype != torch.float32 or machine.interface.weight.dtype != torch.float32:
-        return f"the numbers are {machine.interface.weight.dtype}, not torch.float32"
+    for what, tensor in (("inputs", inputs), ("weights", machine.interface.weight)):
+        if tensor.device.type != "cpu":
+            return f"the {what} are on {tensor.device.type}, not on the cpu"
+        if tensor.dtype != torch.float32:
+            return f"the {what} are {tensor.dtype}, not torch.float32"
     if inputs.shape[0] == 0 or inputs.shape[1] == 0:
         return "there is nothing to run"
     if torch.is_autocast_enabled("cpu"):

@@ -70,6 +70,11 @@ class MatrixMemory(Memory):
             raise ValueError(
                 f"memory.training_slots=[{fewest},{most}] goes down. Set memory.training_slots=[{most},{fewest}]."
             )
+        if isinstance(training_slots, tuple) and training_slots[1] > num_slots:
+            raise ValueError(
+                f"memory.training_slots=[{fewest},{most}] goes beyond memory.num_slots={num_slots}. Set "
+                f"memory.training_slots=[{fewest},{num_slots}] or raise memory.num_slots."
+            )
         for key, slots in (("num_slots", num_slots), ("training_slots", fewest)):
             if slots is not None and shift_range > slots:
                 raise ValueError(
