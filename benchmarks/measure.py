@@ -43,6 +43,7 @@ class Setting(NamedTuple):
     outputs: int = 8
     steps: int = 41
     batch: int = 16
+    device: str = "cpu"
     training: bool = True  # forward, backward and an update; or forward alone
 
 
@@ -63,7 +64,7 @@ def flops(setting: Setting) -> float:
 
 
 def build(setting: Setting) -> Any:
-    """A module from [batch time input] to [batch time output]."""
+    """A module from [batch time input] to [batch time output]; `compiled` is the eager machine under torch.compile."""
     from functools import partial
 
     from ntm import Machine
@@ -73,7 +74,7 @@ def build(setting: Setting) -> Any:
     from ntm.memories.matrix import MatrixMemory
 
     s = setting
-    if s.engine not in ("fused", "eager"):
+    if s.engine not in ("fused", "eager", "compiled"):
         import rivals
 
         return rivals.build(s)
@@ -100,7 +101,14 @@ def build(setting: Setting) -> Any:
         initial_std=0.05,
     )
     controller = controllers[s.controller]
-    return Machine(input_size=s.inputs, output_size=s.outputs, controller=controller, memory=memory, engine=s.engine)
+    return Machine(
+        input_size=s.inputs,
+        output_size=s.outputs,
+        controller=controller,
+        memory=memory,
+        engine="fused" if s.engine == "fused" else "eager",
+        compile=s.engine == "compiled",
+    )
 
 
 def work(setting: Setting) -> Callable[[], None]:
@@ -109,14 +117,17 @@ def work(setting: Setting) -> Callable[[], None]:
     import torch.nn.functional as F
 
     s = setting
-    model = build(s)
+    model = build(s).to(s.device)
     inputs, targets = torch.randn(s.batch, s.steps, s.inputs), torch.rand(s.batch, s.steps, s.outputs).round()
+    inputs, targets = inputs.to(s.device), targets.to(s.device)
     optimizer = optimizer_of(s, model)
 
     def update() -> None:
         optimizer.zero_grad()
-        F.binary_cross_entropy_with_logits(model(inputs), targets).backward()
+        loss = F.binary_cross_entropy_with_logits(model(inputs), targets)
+        loss.backward()
         optimizer.step()
+        loss.item()  # a GPU is waited for
 
     @torch.inference_mode()
     def answer() -> None:

@@ -218,7 +218,7 @@ def test_there_is_an_experiment_for_every_cell_to_record(cell):
     assert (ROOT / "conf/experiment/paper" / f"{cell}.yaml").exists()
 
 
-@pytest.mark.parametrize("script", ["throughput", "stages", "scaling", "memory", "startup", "overhead"])
+@pytest.mark.parametrize("script", ["throughput", "stages", "scaling", "memory", "startup", "overhead", "gpu"])
 def test_every_script_runs_and_prints_a_table(script, tmp_path):
     plot = ["--plot", str(tmp_path / "plot.png")] if script == "scaling" else []
     started = subprocess.run(

@@ -165,9 +165,10 @@ def test_a_run_that_goes_on_has_not_ended(tmp_path):
     run = tmp_path / "run"
     train.run(compose(*TINY, output_dir=run))
     assert (run / "results.json").exists()
+    goes_on = ("trainer.max_steps=9", "optimizer.lr=1e38", "allow=[optimizer.lr]")
+    cfg = compose(*TINY, f"checkpoint={run}/checkpoints/last.ckpt", *goes_on, output_dir=run)
     with pytest.raises(FloatingPointError):
-        resumed = (f"checkpoint={run}/checkpoints/last.ckpt", "trainer.max_steps=9", "optimizer.lr=1e38")
-        train.run(compose(*TINY, *resumed, "allow=[optimizer.lr]", output_dir=run))
+        train.run(cfg)
     assert not (run / "results.json").exists()
 
 
