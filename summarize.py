@@ -34,9 +34,9 @@ Curve = list[tuple[float, float]]  # sequences seen, what was measured then
 LEARNED = 0.1  # wrong bits of a held-out sequence of the training range: below, a task counts as learned
 HEADINGS = ("overrides", "finished", "learned", "solved", "seconds", "wrong bits")
 MEANING = (
-    "Median (range) over seeds. Learned: after so many sequences, fewer than 0.1 bits of a held-out sequence of the "
-    "training range were wrong. Solved: no wrong bit at any test length; sequences and seconds of the whole training. "
-    "Wrong bits: of a sequence at the longest test length, of finished runs."
+    f"Median (range) over seeds. Learned: after so many sequences, fewer than {LEARNED} bits of a held-out sequence of "
+    "the training range were wrong. Solved: no wrong bit at any test length; sequences and seconds of the whole "
+    "training. Wrong bits: of a sequence at the longest test length, of finished runs."
 )
 STYLES = ("-", "--", ":", "-.")
 

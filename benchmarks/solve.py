@@ -9,6 +9,7 @@ on where it stopped, and runs that are there already are not run again; `--folde
 
 import argparse
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,9 +45,9 @@ def main() -> None:
     folder = options.folder / re.sub(r"\W+", "_", options.name.lower())
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = list(pool.map(lambda seed: run(folder, seed, options.overrides), range(first, last + 1)))
-    command = ["python", "benchmarks/solve.py", "--seeds", options.seeds, "--name", f'"{options.name}"']
+    command = ["python", "benchmarks/solve.py", "--seeds", options.seeds, "--name", options.name]
     command += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
-    lines = record(options.name, " ".join([*command, "--", *options.overrides]), runs, options.jobs)
+    lines = record(options.name, shlex.join([*command, "--", *options.overrides]), runs, options.jobs)
     image = f"images/results_{folder.name}.png"
     save(picture(runs), RECORDS.parent / image)
     lines += [f"![Learning curve and error against length, beside the paper's]({image})", ""]
@@ -111,7 +112,7 @@ def mistakes(runs: list[Run], finished: list[tuple[Run, dict[str, Any]]]) -> lis
     return [
         f"- No wrong bit at the end on held-out sequences of the training range: {right} of {len(runs)} seeds.",
         f"- No wrong bit at any test length: {sum(run.solved for run in runs)} of {len(runs)} seeds.",
-        f"- Sequences to the first held-out evaluation below 0.1 wrong bits: "
+        f"- Sequences to the first held-out evaluation below {LEARNED} wrong bits: "
         f"{median([run.learned for run, _ in finished])}.",
         f"- Sequences to the first below 0.05 bits: {median(sure)}.",
     ]
@@ -125,7 +126,14 @@ def mistakes_of_each(runs: list[Run], results: list[dict[str, Any]]) -> list[str
         row += [f"{left['sequences']:,}", f"{left['seconds']:.0f}"]
         return row + [f"{figures['error_bits']:.3g}" for figures in left["test"].values()]
 
-    headings = ["seed", "first below 0.1", "held", "sequences", "seconds", *(f"at {n}" for n in results[0]["test"])]
+    headings = [
+        "seed",
+        f"first below {LEARNED}",
+        "held",
+        "sequences",
+        "seconds",
+        *(f"at {n}" for n in results[0]["test"]),
+    ]
     return [*each(runs, headings, cells), "", "`at n`: mean wrong bits of a sequence at test length n."]
 
 

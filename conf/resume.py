@@ -48,9 +48,9 @@ def expand(words: list[str]) -> list[str]:
     """
     if any(word.startswith("--e") for word in words):  # argparse takes abbreviations
         raise ConfigError("--experimental-rerun would run what a pickle says. Use resume=FOLDER.")
-    given = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("resume=")]
+    given = [unquoted(word.partition("=")[2]) for word in words if word.startswith("resume=")]
     if not given and os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
-        places = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("hydra.run.dir=")]
+        places = [unquoted(word.partition("=")[2]) for word in words if word.startswith("hydra.run.dir=")]
         given = [place for place in places if Path(place, ".hydra").exists()]
     if not given or given[-1] in ("", "null"):
         return words
@@ -65,14 +65,25 @@ def expand(words: list[str]) -> list[str]:
         # A stranger's folder may say what to learn, and not what to run.
         if word.startswith("-") or word.lstrip("+~").startswith("hydra"):
             raise ConfigError(f"{written} has {word}, which is not a setting of a run. Take it out.")
-    if words[: len(own)] == own and any(word == f"hydra.run.dir='{folder}'" for word in words):
+    if words[: len(own)] == own and f"hydra.run.dir={quoted(folder)}" in words:
         return words  # one of several processes, which Lightning has started by these words
     rest = [word for word in words if not word.startswith(("resume=", "hydra.run.dir="))]
     newest = newest_checkpoint(folder)
     if newest is None and (folder / "results.json").exists():
         raise ConfigError(f"resume={given[-1]} has ended, and left no checkpoint to go on from. Start a new run.")
-    resumed = [f"resume='{folder}'", f"hydra.run.dir='{folder}'", *([f"checkpoint='{newest}'"] if newest else [])]
+    resumed = [f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
+    resumed += [f"checkpoint={quoted(newest)}"] if newest else []
     return [*own, *rest, *resumed]  # in this order: `chosen` cuts it there again
+
+
+def quoted(path: Path | str) -> str:
+    """A path as Hydra reads it, whatever is in it."""
+    return "'" + str(path).replace("'", r"\'") + "'"
+
+
+def unquoted(value: str) -> str:
+    """What was meant by a path on the command line, with quotes around it or none."""
+    return value.strip("'\"").replace(r"\'", "'")
 
 
 def chosen(folder: Path) -> list[str]:

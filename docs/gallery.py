@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from lightning import Trainer
 from matplotlib.figure import Figure
+from omegaconf import OmegaConf
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -21,7 +22,7 @@ from callbacks import animation, curves, figures, film
 from callbacks.base import look, probe, write
 from callbacks.drawing import shrink
 from callbacks.results import measured
-from conf.check import ConfigError, exit_on_mistake
+from conf.check import ConfigError, exit_on_mistake, explained
 from evaluate import configuration, rebuild, run_of
 from models.ship import origin
 from ntm.checkpoints import read_checkpoint
@@ -50,7 +51,8 @@ class Machine(NamedTuple):
 def load(word: str) -> Machine:
     """The machine that NAME=CHECKPOINT names, measured over its test lengths."""
     name, _, path = word.partition("=")
-    checkpoint = read_checkpoint(path)
+    with explained("checkpoint", OmegaConf.create()):
+        checkpoint = read_checkpoint(path)
     cfg = configuration(checkpoint)
     cfg.callbacks, cfg.output_dir = {}, "unused"
     cfg.trainer.update(accelerator="cpu", enable_progress_bar=False)  # where the machine still is after a test

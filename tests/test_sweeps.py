@@ -177,6 +177,16 @@ def test_a_folder_of_another_sweep_is_refused(sweep, tmp_path, capsys):
     assert results(tmp_path / "sweep/0") == left
 
 
+def test_a_sweep_that_is_refused_leaves_everything_as_it_was(sweep, tmp_path, capsys):
+    assert sweep(*TINY, "seed=0,-1") == 2
+    assert "seed=-1 should be greater than or equal to 0" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
+    assert sweep(*TINY, "seed=0") == 0
+    before = (tmp_path / "sweep/multirun.yaml").read_bytes()
+    assert sweep(*TINY, "seed=3") == 2
+    assert (tmp_path / "sweep/multirun.yaml").read_bytes() == before
+
+
 def test_a_job_that_was_resumed_by_its_folder_is_still_of_its_sweep(sweep, crash, monkeypatch, tmp_path):
     crash[1] = 3
     assert sweep(*FOUR, "seed=0,1") == 1

@@ -17,6 +17,7 @@ import pytest
 import torch
 from fakes import ROOT, TINY, compose
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 import train
@@ -275,6 +276,16 @@ def test_a_folder_stands_for_the_command_that_made_it(finished):
         f"checkpoint='{finished}/checkpoints/last.ckpt'",
     ]
     assert expand(words) == words  # as another process of the same run is started
+
+
+def test_a_folder_may_have_an_apostrophe_in_its_name(tmp_path):
+    folder = tmp_path / "it's" / "run"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text("[seed=3]")
+    words = expanded(folder)
+    assert words[-1] == f"hydra.run.dir='{tmp_path}/it\\'s/run'"
+    assert OverridesParser.create().parse_override(words[-1]).value() == str(folder)
+    assert expand(words) == words
 
 
 def test_what_resumed_a_run_is_no_part_of_the_command_that_made_it(tmp_path):

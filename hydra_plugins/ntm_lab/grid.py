@@ -6,9 +6,9 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from conf.check import MISTAKES, OUTCOME, ConfigError, outcome
+from conf.check import MISTAKES, OUTCOME, ConfigError, check_settings, outcome
 from conf.resume import chosen
 
 
@@ -27,22 +27,34 @@ class Grid(BasicSweeper):
         """Compose every job before the first is launched.
 
         Raises:
-            ConfigError: the folder of one holds another.
+            ConfigError: a setting of one breaks its rule, or the folder of one holds another.
         """
         first = sum(map(len, (self.overrides or [])[: self.batch_index - 1]))
         for number, overrides in enumerate(batch, start=first):
             job = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             with open_dict(job):
                 job.hydra.job.id = job.hydra.job.num = number
-            check_same(Path(job.hydra.sweep.dir, job.hydra.sweep.subdir), list(job.hydra.overrides.task))
+            folder = Path(job.hydra.sweep.dir, job.hydra.sweep.subdir)
+            cfg = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
+            cfg.output_dir = str(folder)
+            check_settings(cfg)
+            check_same(folder, list(job.hydra.overrides.task))
 
     def sweep(self, arguments: list[str]) -> Any:
         from summarize import summarize
 
         folder = Path(self.config.hydra.sweep.dir)
+        was_there, written = folder.exists(), folder / "multirun.yaml"
+        before = written.read_bytes() if written.exists() else None
         try:
             return super().sweep(arguments)
         except MISTAKES:
+            # Hydra has written there what was refused.
+            if before is not None:
+                written.write_bytes(before)
+            elif not was_there and [*folder.iterdir()] == [written]:
+                written.unlink()
+                folder.rmdir()
             raise
         except Exception as error:
             if outcome(error) not in [path.read_text().strip() for path in folder.glob(f"*/{OUTCOME}")]:

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from conf.check import ConfigError
-from conf.resume import newest_checkpoint
+from conf.resume import newest_checkpoint, quoted
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -56,7 +56,7 @@ def as_a_run(cfg: DictConfig) -> Iterator[None]:
     argv, environ, chosen = sys.argv, dict(os.environ), cast(DictConfig, HydraConfig.get())
     if newest := newest_checkpoint(Path(cfg.output_dir)):
         cfg.checkpoint = str(newest)
-    checkpoint = [f"checkpoint='{cfg.checkpoint}'"] if cfg.checkpoint else []
+    checkpoint = [f"checkpoint={quoted(cfg.checkpoint)}"] if cfg.checkpoint else []
     train = str(Path(__file__).parents[2] / "train.py")  # a launcher's worker is another program
     sys.argv = [argv[0] if Path(argv[0]).name == "train.py" else train, *chosen.overrides.task, *checkpoint]
     with read_write(chosen), open_dict(chosen):
