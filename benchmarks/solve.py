@@ -235,8 +235,11 @@ def compare(ax: "Axes", x: Any, middle: Any, low: Any, high: Any, published: dic
 
 def median(values: list[float | None]) -> str:
     """The median and the range of those that are there."""
-    there = spread([value for value in values if value is not None])
-    return f"median {there.median:,.0f} ({there.low:,.0f} to {there.high:,.0f})" if there else "none"
+    there = [value for value in values if value is not None]
+    if not (found := spread(there)):
+        return "none"
+    of_some = f" on {len(there)} of {len(values)}" if len(there) < len(values) else ""
+    return f"median {found.median:,.0f} ({found.low:,.0f} to {found.high:,.0f}){of_some}"
 
 
 if __name__ == "__main__":

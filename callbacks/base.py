@@ -102,7 +102,6 @@ class Periodic(Picture):
     def __init__(self, *, every: PositiveInt, folder: Path, vector: Vector | None):
         super().__init__(folder=folder, vector=vector)
         self.every = every
-        self.sequences_before = 0
 
     def title(self, task: Any) -> str:
         return task.title(task.probe_length)
@@ -112,13 +111,10 @@ class Periodic(Picture):
         trace = probe(trainer, pl_module)
         return None if self.needs_memory and trace.memory is None else trace
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self.sequences_before = pl_module.sequences
-
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         # A batch may step over a multiple of `every` without landing on it. Both counts belong to this batch, so a
         # resumed run draws when an uninterrupted one does, with nothing to save.
-        if pl_module.sequences // self.every > self.sequences_before // self.every:
+        if pl_module.sequences // self.every > pl_module.sequences_before // self.every:
             self.publish(trainer, pl_module)
 
 

@@ -43,18 +43,14 @@ class Film(Picture):
         super().__init__(folder=folder, vector=vector)
         self.first = first
         self.growth = growth
-        self.sequences_before = 0
         self.taken: dict[int, bytes] = {}  # by sequences seen: what changes from frame to frame, compressed
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         if not pl_module.sequences:
             self.take(trainer, pl_module)
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self.sequences_before = pl_module.sequences
-
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self.number(pl_module.sequences) > self.number(self.sequences_before):
+        if self.number(pl_module.sequences) > self.number(pl_module.sequences_before):
             self.take(trainer, pl_module)
 
     def number(self, sequences: int) -> int:

@@ -23,14 +23,10 @@ class RedrawInitialStates(L.Callback):
     def __init__(self, *, at: PositiveInt, seed: NonNegativeInt):
         self.at = at
         self.seed = seed
-        self.sequences_before = 0
-
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self.sequences_before = pl_module.sequences
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         # Both counts belong to this batch, so a run that is resumed later does not redraw again.
-        if not self.sequences_before < self.at <= pl_module.sequences:
+        if not pl_module.sequences_before < self.at <= pl_module.sequences:
             return
         # The same seed in every process, so that their machines stay equal.
         numbers = generator("redraw", self.seed)

@@ -49,11 +49,13 @@ class Learner(L.LightningModule):
         self.test_names = test_names
         self.cost: float | None = None  # on held-out sequences, of the weights that are measured at the end
         self.sequences = 0
+        self.sequences_before = 0  # the step at hand
         self.unstepped = 0  # sequences whose gradients no step has taken yet
         self.norm: Tensor | None = None  # of the gradient
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.batch = batch  # to look at, should the step fail
+        self.sequences_before = self.sequences
         self.machine.memory.at_step(self.global_step)
         logits = self.machine(batch.inputs)
         loss = self.loss(logits, batch.targets, batch.mask)

@@ -82,12 +82,14 @@ class Learner(L.LightningModule):
             memory=slots if memory else NoMemory(),
         )
         self.measured = iter(measured)
+        self.sequences_before = 0
 
     @property
     def sequences(self) -> int:
         return self.global_step * BATCH_SIZE
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        self.sequences_before = self.sequences
         return self.machine(batch.inputs).square().mean()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
