@@ -39,6 +39,7 @@ MEANING = (
     "training. Wrong bits: of a sequence at the longest test length, of finished runs."
 )
 STYLES = ("-", "--", ":", "-.")
+NAMED = 10  # configurations that a picture tells apart; more are grey behind the best of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +288,10 @@ def troubles(runs: list[Run], folder: Path) -> list[str]:
 
 
 def learning_curves(runs: list[Run]) -> "Figure":
-    """Wrong bits on held-out sequences against sequences seen: median and range over seeds, a panel for every task."""
+    """Wrong bits on held-out sequences against sequences seen: median and range over seeds, a panel for every task.
+
+    Of many configurations the best are told apart, by their medians alone; the others are grey.
+    """
     from matplotlib.figure import Figure
 
     from callbacks.drawing import COLOURS, from_zero, styled
@@ -298,19 +302,30 @@ def learning_curves(runs: list[Run]) -> "Figure":
         figure = Figure(figsize=(5.5 * len(tasks) + 0.5, 4.2), layout="constrained")
         for ax, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
             group = [run for run in runs if run.task == task]
-            for i, alike in enumerate(by_configuration(group).values()):
-                curves = [run.curve for run in alike if run.curve]
-                if not curves:
-                    continue
-                sequences, middle, low, high = band(curves)
-                name = " ".join(alike[0].own(common(group))) or task
+            found = {
+                f"{' '.join(alike[0].own(common(group))) or task} ({len(curves)})": band(curves)
+                for alike in by_configuration(group).values()
+                if (curves := [run.curve for run in alike if run.curve])
+            }
+            best = sorted(found, key=lambda name: found[name][1][-1])[:NAMED]  # by their last medians
+            many = len(found) > NAMED
+            for name in found.keys() - set(best):
+                ax.plot(*found[name][:2], color="0.85", linewidth=0.8)
+            for i, name in enumerate(best if many else found):
+                sequences, middle, low, high = found[name]
                 look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
-                ax.plot(sequences, middle, label=f"{name} ({len(curves)})", **look)
-                ax.fill_between(sequences, low, high, alpha=0.2, linewidth=0, color=look["color"])
+                ax.plot(sequences, middle, label=name, **look)
+                if not many:
+                    ax.fill_between(sequences, low, high, alpha=0.2, linewidth=0, color=look["color"])
             from_zero(ax)
             ax.set(title=task, xlabel="sequences seen", ylabel="wrong bits of a held-out sequence")
             if ax.lines:
-                ax.legend(title="median and range of (n) runs", fontsize=7, title_fontsize=7)
+                what = (
+                    f"median of (n) runs, the best {NAMED} of {len(found)}" if many else "median and range of (n) runs"
+                )
+                below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)} if many else {}
+                figure.set_figheight(6.4 if many else figure.get_figheight())
+                ax.legend(title=what, fontsize=7, title_fontsize=7, **below)
         return figure
 
     return draw()

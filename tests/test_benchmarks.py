@@ -103,7 +103,9 @@ def test_a_record_of_many_seeds_tells_the_solved_from_the_finished_and_from_the_
     lines = solve.record("Some", "python some", runs, 1)
     assert "- No wrong bit at any test length: 1 of 4 seeds." in lines
     assert "- No wrong bit at the end on held-out sequences of the training range: 1 of 4 seeds." in lines
-    assert "- Sequences to the first held-out evaluation below 0.1 wrong bits: median 200 (200 to 200) on 2 of 3." in lines
+    assert (
+        "- Sequences to the first held-out evaluation below 0.1 wrong bits: median 200 (200 to 200) on 2 of 3." in lines
+    )
     assert "- Sequences to the first below 0.05 bits: none." in lines
     assert "- Seconds from the command to the end of training: median 2 (1 to 3)." in lines
     assert [line for line in lines if line.startswith("| ")][2:] == [

@@ -173,6 +173,17 @@ def test_runs_of_nothing_but_seeds_have_a_row_and_a_picture(tmp_path):
     assert summarize.aggregate(summarize.read_runs(tmp_path))[1][0].configuration == ""
 
 
+def test_of_many_configurations_the_best_are_told_apart(tmp_path):
+    for number in range(12):
+        start(tmp_path / str(number), f"lr={number}", seed=1)
+        curve(tmp_path / str(number), (100, 9.0), (200, 9.0 - number / 2))
+    (ax,) = summarize.learning_curves(summarize.read_runs(tmp_path)).axes
+    assert [line.get_label() for line in ax.lines if line.get_color() != "0.85"] == [
+        f"lr={number} (1)" for number in range(11, 1, -1)
+    ]
+    assert len(ax.lines) == 12
+
+
 def test_a_last_line_that_is_not_whole_is_left_out_by_all_who_read(tmp_path):
     metrics = tmp_path / "metrics.csv"
     metrics.write_text("sequences,val/error_bits\n16,9.5\n32,1")
