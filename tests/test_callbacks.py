@@ -28,6 +28,7 @@ from callbacks.loggers import Wandb
 from callbacks.memory import Memory
 from callbacks.redraw import RedrawInitialStates
 from callbacks.results import table
+from callbacks.rewind import Rewind
 from callbacks.solved import Solved
 from callbacks.spikes import ClipSpikes
 from callbacks.unprofiled import skip_empty_hooks
@@ -469,6 +470,63 @@ def test_a_monitor_that_nobody_measures_is_refused_with_what_there_is():
 
     with pytest.raises(ValueError, match=r"monitors=val/eror_bits is not measured .* has val/error_bits"):
         run.fit(Learner(measured=(0.0,)), Task())
+
+
+class Weights(L.Callback):
+    """Notes the weights after every validation."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, torch.Tensor]] = []
+
+    def on_validation_end(self, trainer, pl_module):
+        self.seen.append({name: value.clone() for name, value in pl_module.state_dict().items()})
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_machine_that_unlearns_its_task_goes_back_to_the_best_one(caplog):
+    weights = Weights()
+    run = trainer(
+        Rewind(monitor="val/error_bits"),
+        weights,
+        steps=7,
+        val_check_interval=1,
+        limit_val_batches=1,
+        num_sanity_val_steps=0,
+    )
+
+    with caplog.at_level(logging.INFO, logger="callbacks.rewind"):
+        run.fit(Learner(measured=(8.0, 5.0, 9.0, 2.0, 4.0, 6.0, 1.0)), Task())
+
+    assert same(weights.seen[5], weights.seen[3])
+    assert not any(same(weights.seen[i], weights.seen[j]) for i, j in ((2, 1), (4, 3), (6, 3)))
+    assert [record.getMessage() for record in caplog.records if record.name == "callbacks.rewind"] == [
+        "unlearned after 12 sequences: val/error_bits is 6, and was 2: back to that machine"
+    ]
+
+
+def test_a_resumed_run_goes_back_to_what_the_run_before_it_had_learned(tmp_path):
+    def run(measured: tuple[float, ...], steps: int, resume: Path | None = None) -> list[dict[str, torch.Tensor]]:
+        weights = Weights()
+        often = {"val_check_interval": 1, "limit_val_batches": 1, "num_sanity_val_steps": 0}
+        made = trainer(Rewind(monitor="val/error_bits"), weights, steps=steps, **often)
+        torch.manual_seed(0)
+        made.fit(Momentum(measured=measured), Task(), ckpt_path=resume, weights_only=True)
+        made.save_checkpoint(tmp_path / f"{steps}.ckpt")
+        return weights.seen
+
+    class Momentum(Learner):
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
+
+    straight = run((8.0, 1.0, 2.0, 7.0, 1.5), 5)
+    run((8.0, 1.0, 2.0), 3)
+    resumed = run((7.0, 1.5), 5, resume=tmp_path / "3.ckpt")
+    assert same(straight[3], straight[1])
+    assert same(resumed[0], straight[1])
+    assert same(resumed[1], straight[4])  # its moments, too
 
 
 class Watch(L.Callback):

@@ -28,7 +28,7 @@ MISTAKES = [
     ("experiment=papers/copy_lstm", "Did you mean experiment=paper/copy_lstm?"),
     ("hydra/launcher=moon", "hydra/launcher=moon is not an option", "basic"),
     ("logger=[csv,comet]", "logger=comet is not an option"),
-    ("callbacks=[default,typo]", "callbacks=typo is not an option", "prompt, pruning, redraw, report, results, solved"),
+    ("callbacks=[default,typo]", "callbacks=typo is not an option", "redraw, report, results, rewind, short_settling"),
     ("+callbacks.redraw.at=8", "callbacks.redraw is not chosen", "callbacks=[...,redraw]"),
     ("+logger.csv=3", "logger.csv is not chosen"),
     ("+callbacks=redraw", "callbacks is chosen already", "callbacks=[default,redraw]"),
