@@ -230,6 +230,7 @@ def test_a_blank_memory_of_blank_heads_learns_without_nan():
         ({"training_slots": [3, 0]}, ["training_slots", "greater than 0"]),
         ({"training_slots": [2, 5]}, ["memory.shift_range=3", "memory.training_slots=2", "at least 3 slots"]),
         ({"training_slots": [5, 3]}, ["memory.training_slots=[5,3]", "goes down", "memory.training_slots=[3,5]"]),
+        ({"training_slots": [3, 5]}, ["[3,5] goes beyond memory.num_slots=3", "memory.training_slots=[3,3]"]),
         ({"num_slots": 0}, ["num_slots", "greater than 0"]),
         ({"num_read_heads": 0}, ["num_read_heads", "greater than 0"]),
         ({"num_write_heads": -1}, ["num_write_heads", "greater than 0"]),

@@ -70,17 +70,17 @@ class MatrixMemory(Memory):
             raise ValueError(
                 f"memory.training_slots=[{fewest},{most}] goes down. Set memory.training_slots=[{most},{fewest}]."
             )
-        if isinstance(training_slots, tuple) and training_slots[1] > num_slots:
-            raise ValueError(
-                f"memory.training_slots=[{fewest},{most}] goes beyond memory.num_slots={num_slots}. Set "
-                f"memory.training_slots=[{fewest},{num_slots}] or raise memory.num_slots."
-            )
         for key, slots in (("num_slots", num_slots), ("training_slots", fewest)):
             if slots is not None and shift_range > slots:
                 raise ValueError(
                     f"memory.shift_range={shift_range} needs at least {shift_range} slots, but memory.{key}={slots}. "
                     f"Lower memory.shift_range or raise memory.{key}."
                 )
+        if isinstance(training_slots, tuple) and training_slots[1] > num_slots:
+            raise ValueError(
+                f"memory.training_slots=[{fewest},{most}] goes beyond memory.num_slots={num_slots}. Set "
+                f"memory.training_slots=[{fewest},{num_slots}] or raise memory.num_slots."
+            )
         self.num_slots, self.slot_width = num_slots, slot_width
         self.training_slots, self.fewest, self.most = fewest, fewest, most
         self.num_read_heads, self.num_write_heads = num_read_heads, num_write_heads
