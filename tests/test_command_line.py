@@ -141,7 +141,12 @@ def test_what_is_shipped_of_a_checkpoint_measures_the_same(trained, tmp_path):
 def test_a_run_goes_on_from_its_checkpoint_in_a_folder_of_its_own(trained, tmp_path):
     folder, _ = trained
     checkpoint = f"checkpoint={folder / 'checkpoints/last.ckpt'}"
-    chosen = ("logger=csv", "callbacks=[best,last,spikes,rewind,solved,results]", "trainer.max_steps=30", "hydra.run.dir=run")
+    chosen = (
+        "logger=csv",
+        "callbacks=[best,last,spikes,rewind,solved,results]",
+        "trainer.max_steps=30",
+        "hydra.run.dir=run",
+    )
     run("train.py", *SHORT, checkpoint, *chosen, folder=tmp_path)
     assert results(tmp_path / "run")["sequences"] == 120
 
