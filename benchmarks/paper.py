@@ -123,31 +123,29 @@ def picture(runs: dict[str, Run]) -> "Figure":
     """A panel for every task: our curves as lines, the paper's figures as marks of the same colour."""
     from matplotlib.figure import Figure
 
-    from callbacks.drawing import COLOURS, from_zero, styled
+    from callbacks.drawing import from_zero, styled
 
     @styled
     def draw() -> Figure:
         figure = Figure(figsize=(9, 5), layout="constrained")
         *panels, corner = figure.subplots(2, 3).flat
         for ax, task in zip(panels, SEQUENCES, strict=True):
-            for (model, name), colour, mark in zip(MODELS.items(), COLOURS, "so^", strict=False):
-                run = runs.get(f"{task}_{model}")
+            for model, name in MODELS.items():
+                look, run = solve.look(name), runs.get(f"{task}_{model}")
                 if run and (curve := solve.bits(run)):
-                    ax.plot(*zip(*curve, strict=True), color=colour)
+                    ax.plot(*zip(*curve, strict=True), color=look["color"])
                 known = {
                     at: value
                     for at, value in solve.read_published(task)[name]["learning"].items()
                     if at <= SEQUENCES[task]
                 }
-                ax.plot(list(known), list(known.values()), mark, color=colour, markersize=5, clip_on=False)
+                ax.plot(list(known), list(known.values()), linestyle="", markersize=5, clip_on=False, **look)
             from_zero(ax)
             ax.set(title=task, xlabel="sequences seen", xlim=(0, SEQUENCES[task] * 1.03))
             ax.set(ylabel="bits above the best guess" if task == "ngrams" else "bits, held-out sequences")
         corner.axis("off")
-        lines = [corner.plot([], [], mark + "-", color=c)[0] for c, mark in zip(COLOURS, "so^", strict=False)]
-        corner.legend(
-            lines, MODELS.values(), title="line: here, one seed\nmark: read off the paper's figure", loc="center"
-        )
+        lines = [corner.plot([], [], **solve.look(name))[0] for name in solve.MARKS]
+        corner.legend(lines, solve.MARKS, title="line: here, one seed\nmark: read off the paper's figure", loc="center")
         return figure
 
     return draw()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RECORDS = ROOT / "docs" / "results.md"
 PUBLISHED = ROOT / "benchmarks" / "published.yaml"
+MARKS = {"NTM, LSTM": "s", "NTM, feedforward": "^", "LSTM": "o"}  # of the paper's models, as in published.yaml
 
 
 def main() -> None:
@@ -226,11 +227,19 @@ def compare(ax: "Axes", x: Any, middle: Any, low: Any, high: Any, published: dic
     """Our median and range as a line, the paper's figures as marks."""
     from callbacks.drawing import COLOURS, from_zero
 
-    ax.plot(x, middle, ".-", color=COLOURS[0], label="ours: median and range")
+    ax.plot(x, middle, ".-", color=COLOURS[0], label="here: median and range", clip_on=False)
     ax.fill_between(x, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
-    for (model, points), colour, mark in zip(published.items(), COLOURS[1:], "s^o", strict=False):
-        ax.plot(list(points), list(points.values()), mark, color=colour, label=f"paper: {model}")
+    for model, points in published.items():
+        label = f"paper: {model}"
+        ax.plot(list(points), list(points.values()), linestyle="", clip_on=False, label=label, **look(model))
     from_zero(ax)
+
+
+def look(model: str) -> dict[str, Any]:
+    """Of a model of the paper: the same in every picture, in a colour that no line of ours has."""
+    from callbacks.drawing import COLOURS
+
+    return {"color": COLOURS[1 + list(MARKS).index(model)], "marker": MARKS[model]}
 
 
 def median(values: list[float | None]) -> str:
