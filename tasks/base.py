@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import lightning as L
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt, validate_call
+from pydantic import Field, NonNegativeFloat, PositiveInt, validate_call
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
@@ -32,6 +32,9 @@ class Task(L.LightningDataModule, ABC):
     and far beyond it, a test set for every test length, and an episode to draw. The held-out sets do not depend on the
     seed: every run is measured on the same sequences.
 
+    Inputs to learn from have noise of standard deviation `noise`, so that a machine keeps away from the edge of a
+    decision, where the sequence that it has not met lies on the wrong side; what is held out has none.
+
     A length is one number, or a number for each of the `numbers` that a task names: `[20, 10]` is 20 vectors, 10 times.
     Where several are asked for, a lone number stands for all. `metrics` are what is reported of the task, and `phases`
     names the stretches of an episode in its pictures.
@@ -52,6 +55,7 @@ class Task(L.LightningDataModule, ABC):
         min_length: Length,
         max_length: Length,
         mixed_lengths: bool,
+        noise: NonNegativeFloat,
         validation_size: PositiveInt,
         far_length: Length,
         far_size: PositiveInt,
@@ -71,6 +75,7 @@ class Task(L.LightningDataModule, ABC):
         self.batch_size = batch_size
         self.min_length, self.max_length = lowest, highest
         self.mixed_lengths = mixed_lengths
+        self.noise = noise
         self.validation_size = validation_size
         self.far_length, self.far_size = self.to_length("far_length", far_length), far_size
         self.test_lengths = [self.to_length("test_lengths", length, test_lengths) for length in test_lengths]
@@ -115,7 +120,10 @@ class Task(L.LightningDataModule, ABC):
     def training_batch(self, step: int, rank: int = 0) -> Batch:
         """The batch of a step: a pure function of the seed, the rank and the step."""
         source = generator("training", self.seed, rank, step)
-        return self.draw(self.training_sample, self.batch_size, source, mixed=self.mixed_lengths)
+        batch = self.draw(self.training_sample, self.batch_size, source, mixed=self.mixed_lengths)
+        if self.noise:
+            batch = batch._replace(inputs=batch.inputs + self.noise * torch.randn(batch.inputs.shape, generator=source))
+        return batch
 
     def draw(self, sample: Sampler, batch_size: int, generator: torch.Generator, mixed: bool) -> Batch:
         """A batch over the training range: of one length, or of one length for each sequence, padded."""

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt, validate_call
+from pydantic import Field, PositiveInt, validate_call
 from torch import Tensor
 
 from ntm.batch import Batch
@@ -26,10 +26,8 @@ class Copy(Task):
     The paper trains on 1 to 20 vectors of 8 bits and tests to 120. `layout=keras` is that of the 2020 Keras experiment
     which this project grew from: a start flag on channel 8 before the vectors and an end flag on channel 9 after them.
 
-    To learn from, sequences are made harder in two ways, for what fair coins make too rare to be learned: `sparse_rate`
-    of them have few bits set, for blank vectors look like the steps of the answer and those with a bit or two hardly
-    differ from them, and all inputs have noise of standard deviation `noise`, so that a head which waits at the start
-    while the vectors come in keeps away from the edge beyond which it would move.
+    To learn from, `sparse_rate` of the sequences have few bits set, which fair coins make too rare to be learned: blank
+    vectors look like the steps of the answer, and those with a bit or two hardly differ from them.
     """
 
     @validate_call
@@ -39,13 +37,11 @@ class Copy(Task):
         num_bits: PositiveInt,
         layout: Literal["paper", "keras"],
         sparse_rate: Rate,
-        noise: NonNegativeFloat,
         **stream: Any,
     ):
         super().__init__(**stream)
         self.num_bits = num_bits
         self.sparse_rate = sparse_rate
-        self.noise = noise
         self.num_flags = 1 if layout == "paper" else 2
         self.input_size = num_bits + self.num_flags
         self.output_size = num_bits
@@ -59,9 +55,7 @@ class Copy(Task):
         sparse = torch.rand(batch_size, 1, 1, generator=generator) < self.sparse_rate
         few = torch.rand(batch_size, 1, 1, generator=generator) / 2  # of the bits; a half is fair
         share = torch.where(sparse, few, 0.5).expand(batch_size, length, self.num_bits)
-        batch = self.episodes(torch.bernoulli(share, generator=generator))
-        noise = torch.randn(batch.inputs.shape, generator=generator)
-        return batch._replace(inputs=batch.inputs + self.noise * noise)
+        return self.episodes(torch.bernoulli(share, generator=generator))
 
     def episodes(self, vectors: Tensor) -> Batch:
         """Sequences of these vectors, [batch, length, bits]."""

@@ -92,7 +92,7 @@ def test_training_lengths_reach_both_ends_of_the_range_and_nothing_beyond(name):
 
 
 def test_mixed_lengths_are_the_same_sequences_padded(name):
-    task = build(name, "task.mixed_lengths=true", "task.min_length=2")
+    task = build(name, "task.mixed_lengths=true", "task.min_length=2", "task.noise=0")
     batch = task.training_batch(0)
     source = generator("training", 1, 0, 0)
     rows = [task.training_sample(task.draw_length(source), 1, source) for _ in range(5)]
@@ -103,6 +103,20 @@ def test_mixed_lengths_are_the_same_sequences_padded(name):
         for ours, alone in zip(batch, row, strict=True):
             assert torch.equal(ours[i, :time], alone[0])
             assert not ours[i, time:].any()
+
+
+def test_noise_is_on_what_goes_in_to_learn_from_alone(name, mixed):
+    noisy, clean = (build(name, mixed, "task.batch_size=100", f"task.noise={noise}") for noise in (0.25, 0))
+    one, other = noisy.training_batch(0), clean.training_batch(0)
+    added = one.inputs - other.inputs
+    assert added.mean().item() == pytest.approx(0, abs=0.01)
+    assert added.std().item() == pytest.approx(0.25, abs=0.01)
+    assert torch.equal(one.targets, other.targets)
+    assert torch.equal(one.mask, other.mask)
+    assert torch.equal(noisy.probe().inputs, clean.probe().inputs)
+    for held_out in ("val_dataloader", "test_dataloader"):
+        for ours, theirs in zip(getattr(noisy, held_out)(), getattr(clean, held_out)(), strict=True):
+            assert all(map(equal, ours, theirs))
 
 
 def test_held_out_sets_have_the_sizes_that_were_asked_for(name):
@@ -235,16 +249,6 @@ def test_copy_practises_sparse_sequences_and_is_measured_on_fair_ones(layout):
         shares = vectors.mean((1, 2))  # of bits that are set; of a sparse sequence any up to a half is as likely
         assert shares.mean().item() == pytest.approx(0.25 * sparse + 0.5 * (1 - sparse), abs=0.02)
         assert (shares < 0.3).float().mean().item() == pytest.approx(0.6 * sparse, abs=0.05)
-
-
-def test_copy_practises_with_noise_on_what_goes_in_alone():
-    words = ("task.sparse_rate=0", "task.min_length=20", "task.batch_size=500")
-    noisy, clean = (build("copy", *words, f"task.noise={noise}").training_batch(0) for noise in (0.25, 0))
-    assert torch.equal(noisy.targets, clean.targets)
-    assert set(clean.inputs.unique().tolist()) == {0.0, 1.0}
-    added = noisy.inputs - clean.inputs
-    assert added.mean().item() == pytest.approx(0, abs=0.01)
-    assert added.std().item() == pytest.approx(0.25, abs=0.01)
 
 
 # --- recall
