@@ -1,14 +1,30 @@
-"""metrics.csv as whoever wants to know reads it; programs import this before anything slow."""
+"""What a run has measured, for whoever wants to know; programs import this before anything slow."""
 
 import csv
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import lightning as L
+
+
+def measured(trainer: "L.Trainer", setting: str, monitor: str) -> float:
+    """The last figure of a monitor that a callback's setting names.
+
+    Raises:
+        ValueError: validation does not measure it.
+    """
+    if monitor not in trainer.callback_metrics:
+        there = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+        raise ValueError(f"{setting}={monitor} is not measured by validation, which has {there}. Name one of these.")
+    return float(trainer.callback_metrics[monitor])
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """What is there, but for a last line that a full disk has cut off; no row where there is no such file.
+    """The rows of a metrics.csv, none where there is no such file; what was not measured in one is an empty word.
 
-    What was not measured in a row is an empty word.
+    A last line that a full disk has cut off is no row.
     """
     whole, end, _ = path.read_text().rpartition("\n") if path.exists() else ("", "", "")
     return list(csv.DictReader(io.StringIO(whole + end)))

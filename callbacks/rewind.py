@@ -1,59 +1,66 @@
 """Back to the best machine from one that has unlearned its task."""
 
 import logging
-from copy import deepcopy
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
-from pydantic import validate_call
+from pydantic import PositiveFloat, validate_call
+
+from callbacks.metrics import measured
+from ntm.checkpoints import read
 
 log = logging.getLogger(__name__)
 
-KEPT = ("first", "best", "weights", "moments")  # in a checkpoint
-
 
 class Rewind(L.Callback):
-    """Where a validation says that more than half of what was learned is lost, goes back to the best machine so far.
+    """Where a validation says that more than half of what was learned is lost, goes back to the best checkpoint.
 
-    What was learned is how far `monitor` has come down from the first validation; it is worth keeping once that has
-    halved. One step on a rare sequence can undo everything, and where the loss is flat for a machine that is sure and
-    wrong, as Huber's on probabilities is, nothing leads back. Weights and the optimiser's moments become those of the
-    best validation; steps, sequences and the schedule go on, so the batches are others.
+    What was learned is how far `monitor` has come down from `chance`; it is worth keeping once that has halved. One
+    step on a rare sequence can undo everything, and where the loss is flat for a machine that is sure and wrong, as
+    Huber's on probabilities is, nothing leads back. Weights, their average where there is one, and the optimiser's
+    moments become those of the checkpoint; steps, sequences and the schedule go on, so the batches are others.
 
-    Logs no key; says in the log when it went back. What it knows survives a resumed run.
+    Asks for a ModelCheckpoint that monitors something, whose file it reads. Logs no key; says in the log when it went
+    back. What it knows survives a resumed run.
     """
 
     @validate_call
-    def __init__(self, *, monitor: str):
+    def __init__(self, *, monitor: str, chance: PositiveFloat):
         self.monitor = monitor
-        self.first: float | None = None  # what the first validation measured
-        self.best = float("inf")
-        self.weights: dict[str, Any] = {}
-        self.moments: dict[int, Any] = {}
+        self.chance = chance
+        self.least = chance  # that was measured since there is a checkpoint
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        measured = float(trainer.callback_metrics[self.monitor])
-        (optimizer,) = trainer.optimizers
-        if self.first is None:
-            self.first = measured
-        if measured <= self.best:
-            self.best = measured
-            self.weights = deepcopy(pl_module.state_dict())
-            self.moments = deepcopy(optimizer.state_dict()["state"])
-        elif self.best <= self.first / 2 and measured > (self.best + self.first) / 2:
+        best = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
+        now = measured(trainer, "callbacks.rewind.monitor", self.monitor)
+        if best.best_model_score is None:  # a new run, whatever machine it began with
+            self.least = now
+            return
+        self.least = min(self.least, now)
+        # By its own measure this may be the best machine so far, which is about to be kept.
+        is_best = trainer.callback_metrics[str(best.monitor)] < best.best_model_score
+        if self.least <= self.chance / 2 and now > (self.least + self.chance) / 2 and not is_best:
             log.info(
-                f"unlearned after {pl_module.sequences:,} sequences: {self.monitor} is {measured:.3g}, and was "
-                f"{self.best:.3g}: back to that machine"
+                f"unlearned after {pl_module.sequences:,} sequences: {self.monitor} is {now:.3g}, and was "
+                f"{self.least:.3g}: back to {best.best_model_path}"
             )
-            pl_module.load_state_dict(self.weights)
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": deepcopy(self.moments)})
+            self.go_back(trainer, pl_module, best.best_model_path)
+
+    def go_back(self, trainer: L.Trainer, pl_module: Any, path: str) -> None:
+        checkpoint = read(path)
+        pl_module.load_state_dict(checkpoint["state_dict"])
+        for average in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(average, WeightAveraging):
+                average.on_load_checkpoint(trainer, pl_module, checkpoint)
+        for optimizer, kept in zip(trainer.optimizers, checkpoint["optimizer_states"], strict=True):
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": kept["state"]})
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in KEPT}
+        return {"least": self.least}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, value in state_dict.items():
-            setattr(self, name, value)
+        self.least = state_dict["least"]

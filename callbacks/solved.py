@@ -2,12 +2,15 @@
 
 import logging
 from math import cos, pi
+from pathlib import Path
 from typing import Annotated, Any
 
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 from pydantic import Field, NonNegativeInt, PositiveInt, validate_call
 from torch.optim import Optimizer
+
+from callbacks.metrics import measured
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,8 @@ class Solved(L.Callback):
     Some machines learn the first monitor's sequences in a way that never extends to the others'. Once the first alone
     has been solved in `limit` validations in a row, the others are not waited for any more.
 
-    Logs no key; says in the log after how many sequences. What it knows survives a resumed run.
+    Logs no key; says in the log after how many sequences. What it knows survives a resumed run, and is forgotten in a
+    new one that trains on from a solved one's checkpoint.
     """
 
     @validate_call
@@ -42,14 +46,23 @@ class Solved(L.Callback):
         self.patience = patience
         self.limit = limit
         self.cooldown = cooldown
+        self.rates: list[float] = []  # of the optimiser's groups, where this step takes a share of them
+        self.start_anew()
+
+    def start_anew(self) -> None:
         self.in_a_row = 0  # of all monitors
         self.first_in_a_row = 0
         self.settling_since: int | None = None  # the step
-        self.rates: list[float] = []  # of the optimiser's groups, where this step takes a share of them
         self.done = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        trainer.should_stop = self.done  # resumed where only the tests were left
+        if self.done:
+            checkpoint, folder = Path(str(trainer.ckpt_path)).resolve(), Path(trainer.default_root_dir).resolve()
+            if checkpoint.is_relative_to(folder):
+                log.info("solved before it was resumed: nothing is left to train, only to measure")
+            else:  # another run trains on from where that one ended
+                self.start_anew()
+        trainer.should_stop = self.done
         (optimizer,) = trainer.optimizers
         optimizer.register_step_pre_hook(lambda *_: self.settle(trainer.global_step, optimizer))
         optimizer.register_step_post_hook(lambda *_: self.restore(optimizer))
@@ -92,14 +105,8 @@ class Solved(L.Callback):
         self.rates = []
 
     def solved(self, trainer: L.Trainer, monitors: list[str]) -> bool:
-        for monitor in monitors:
-            if monitor not in trainer.callback_metrics:
-                measured = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
-                raise ValueError(
-                    f"callbacks.solved.monitors={monitor} is not measured by validation, which has {measured}. "
-                    "Name one of these."
-                )
-        solved = all(float(trainer.callback_metrics[monitor]) <= self.threshold for monitor in monitors)
+        figures = [measured(trainer, "callbacks.solved.monitors", monitor) for monitor in monitors]
+        solved = all(figure <= self.threshold for figure in figures)
         # All processes must stop together, whatever each of them has measured.
         return trainer.strategy.reduce_boolean_decision(solved)
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any, ClassVar
 
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from matplotlib.figure import Figure
 from PIL import Image
@@ -51,6 +53,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
     # Lightning 2.6.6 still asks torch 2.13 for a class by its old name.
     pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.:FutureWarning"),
+    # A resumed run keeps its checkpoint where it was, or has a folder of its own.
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+    pytest.mark.filterwarnings("ignore:The dirpath has changed from"),
     # It doubts that a loader is resumed where it was; these give the same batch for ever.
     pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
 ]
@@ -143,7 +148,7 @@ def trainer(*callbacks: L.Callback, steps: int = 8, logger=False, **settings) ->
         max_steps=steps,
         callbacks=list(callbacks),
         logger=logger,
-        enable_checkpointing=False,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         limit_val_batches=settings.pop("limit_val_batches", 0),
@@ -460,6 +465,24 @@ def test_a_resumed_run_goes_on_counting_what_was_solved(tmp_path):
     assert second.global_step == 3
 
 
+@pytest.mark.parametrize(("folder", "steps"), [("run", 1), ("other", 4)])
+def test_a_run_that_was_solved_stays_so_and_another_that_trains_on_looks_anew(folder, steps, tmp_path):
+    def run(folder: str) -> L.Trainer:
+        solved = Solved(monitors=["val/error_bits"], threshold=0.0, patience=1, limit=99, cooldown=0)
+        often = {"val_check_interval": 1, "limit_val_batches": 1, "num_sanity_val_steps": 0}
+        return trainer(solved, steps=9, default_root_dir=tmp_path / folder, **often)
+
+    first, checkpoint = run("run"), tmp_path / "run/checkpoints/last.ckpt"
+    first.fit(Learner(measured=(0.0,)), Task())
+    first.save_checkpoint(checkpoint)
+
+    resumed = run(folder)
+    resumed.fit(Learner(measured=(9.0, 9.0, 0.0)), Task(), ckpt_path=checkpoint, weights_only=True)
+
+    assert first.global_step == 1
+    assert resumed.global_step == steps
+
+
 def test_a_monitor_that_nobody_measures_is_refused_with_what_there_is():
     run = trainer(
         Solved(monitors=["val/eror_bits"], threshold=0.0, patience=1, limit=99, cooldown=0),
@@ -486,47 +509,93 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_machine_that_unlearns_its_task_goes_back_to_the_best_one(caplog):
+def rewinding(folder: Path, *callbacks: L.Callback, steps: int = 50, monitor: str = "val/error_bits") -> L.Trainer:
+    """A run that is measured after every step, keeps the best machine in its folder, and goes back to it."""
+    one = {"enable_version_counter": False, "save_on_train_epoch_end": False}
+    best = ModelCheckpoint(dirpath=folder, filename="best", monitor=monitor, **one)
+    often = {"val_check_interval": 1, "limit_val_batches": 1, "num_sanity_val_steps": 0}
+    return trainer(Rewind(monitor="val/error_bits", chance=8.0), *callbacks, best, steps=steps, **often)
+
+
+class Momentum(Learner):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
+
+
+def test_a_machine_that_unlearns_its_task_goes_back_to_the_best_one(tmp_path, caplog):
     weights = Weights()
-    run = trainer(
-        Rewind(monitor="val/error_bits"),
-        weights,
-        steps=7,
-        val_check_interval=1,
-        limit_val_batches=1,
-        num_sanity_val_steps=0,
-    )
 
     with caplog.at_level(logging.INFO, logger="callbacks.rewind"):
-        run.fit(Learner(measured=(8.0, 5.0, 9.0, 2.0, 4.0, 6.0, 1.0)), Task())
+        rewinding(tmp_path, weights, steps=7).fit(Learner(measured=(8.0, 5.0, 9.0, 2.0, 4.0, 6.0, 1.0)), Task())
 
     assert same(weights.seen[5], weights.seen[3])
     assert not any(same(weights.seen[i], weights.seen[j]) for i, j in ((2, 1), (4, 3), (6, 3)))
     assert [record.getMessage() for record in caplog.records if record.name == "callbacks.rewind"] == [
-        "unlearned after 12 sequences: val/error_bits is 6, and was 2: back to that machine"
+        f"unlearned after 12 sequences: val/error_bits is 6, and was 2: back to {tmp_path}/best.ckpt"
     ]
 
 
 def test_a_resumed_run_goes_back_to_what_the_run_before_it_had_learned(tmp_path):
-    def run(measured: tuple[float, ...], steps: int, resume: Path | None = None) -> list[dict[str, torch.Tensor]]:
+    def run(name: str, measured: tuple[float, ...], steps: int, resume: Path | None = None) -> list[dict[str, Any]]:
         weights = Weights()
-        often = {"val_check_interval": 1, "limit_val_batches": 1, "num_sanity_val_steps": 0}
-        made = trainer(Rewind(monitor="val/error_bits"), weights, steps=steps, **often)
+        made = rewinding(tmp_path / name, weights, steps=steps)
         torch.manual_seed(0)
         made.fit(Momentum(measured=measured), Task(), ckpt_path=resume, weights_only=True)
-        made.save_checkpoint(tmp_path / f"{steps}.ckpt")
+        made.save_checkpoint(tmp_path / name / f"{steps}.ckpt")
         return weights.seen
 
-    class Momentum(Learner):
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
-
-    straight = run((8.0, 1.0, 2.0, 7.0, 1.5), 5)
-    run((8.0, 1.0, 2.0), 3)
-    resumed = run((7.0, 1.5), 5, resume=tmp_path / "3.ckpt")
+    straight = run("straight", (8.0, 1.0, 2.0, 7.0, 1.5), 5)
+    run("cut", (8.0, 1.0, 2.0), 3)
+    resumed = run("cut", (7.0, 1.5), 5, resume=tmp_path / "cut/3.ckpt")
     assert same(straight[3], straight[1])
     assert same(resumed[0], straight[1])
     assert same(resumed[1], straight[4])  # its moments, too
+
+
+def test_an_average_of_the_weights_goes_back_with_them(tmp_path):
+    class Measured(L.Callback):
+        """Notes the weights that validation measures."""
+
+        seen: ClassVar[list[dict[str, torch.Tensor]]] = []
+
+        def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+            self.seen.append({name: value.clone() for name, value in pl_module.state_dict().items()})
+
+    averages, weights = Measured(), Weights()
+    average = EMAWeightAveraging(decay=0.5)
+    rewinding(tmp_path, average, averages, weights, steps=4).fit(Learner(measured=(8.0, 1.0, 7.0, 7.0)), Task())
+
+    kept = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert same(kept["state_dict"], averages.seen[1])
+    assert same(kept["current_model_state"], weights.seen[1])
+    assert same(weights.seen[2], weights.seen[1])
+    assert same(weights.seen[3], weights.seen[1])  # the average was back, too, or the second would have been another
+
+
+def test_a_new_run_is_not_judged_by_what_another_had_measured(tmp_path, caplog):
+    rewinding(tmp_path / "easy", steps=2).fit(Learner(measured=(8.0, 0.0)), Task())
+
+    with caplog.at_level(logging.INFO, logger="callbacks.rewind"):
+        run = rewinding(tmp_path / "hard", steps=5)
+        run.fit(Learner(measured=(7.0, 6.0, 5.0)), Task(), ckpt_path=tmp_path / "easy/best.ckpt", weights_only=True)
+
+    assert run.global_step == 5
+    assert "unlearned" not in caplog.text
+
+
+def test_a_machine_that_is_the_best_by_the_measure_of_its_checkpoint_is_kept(tmp_path):
+    class Far(Learner):
+        """Better and better beyond the training range."""
+
+        def validation_step(self, batch: Batch, batch_idx: int) -> None:
+            super().validation_step(batch, batch_idx)
+            self.log("far/error_bits", 9.0 - self.global_step, batch_size=BATCH_SIZE)
+
+    weights = Weights()
+    rewinding(tmp_path, weights, steps=3, monitor="far/error_bits").fit(Far(measured=(8.0, 0.0, 8.0)), Task())
+
+    assert not same(weights.seen[2], weights.seen[1])
+    assert same(torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"], weights.seen[2])
 
 
 class Watch(L.Callback):
