@@ -79,7 +79,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
         test_names=[key(length) for length in task.test_lengths],
     )
     loggers = [instantiate(cfg, f"logger.{name}") for name in cfg.logger]
-    callbacks = [instantiate(cfg, f"callbacks.{name}") for name in cfg.callbacks]
+    callbacks = [instantiate(cfg, f"callbacks.{name}") for name, chosen in cfg.callbacks.items() if chosen]
     trainer = instantiate(
         cfg,
         "trainer",
@@ -173,6 +173,12 @@ def learn(cfg: DictConfig, task: "Task", learner: "Learner", trainer: "Trainer")
 
     from callbacks.last import leaving_between_steps
 
+    slots, stored = getattr(learner.machine.memory, "training_slots", None), task.stored(task.max_length)
+    if slots is not None and slots < stored:
+        log.warning(
+            f"task.max_length={cfg.task.max_length} is {stored} vectors to keep in memory.training_slots={slots}: some "
+            f"must share a slot. Set memory.training_slots={stored * 6 // 5} for one each."
+        )
     with leaving_between_steps():
         trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
     ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
@@ -191,10 +197,15 @@ def check(cfg: DictConfig) -> "Trainer":
         ConfigError: as `build`, or the checkpoint to resume from does not fit.
     """
     check_settings(cfg)  # first of all, because it needs nothing that is slow to import
-    if not {"best", "last", "results"} & cfg.callbacks.keys():
+    chosen = {name for name, callback in cfg.callbacks.items() if callback}
+    if not {"best", "last", "results"} & chosen:
         raise ConfigError(
-            f"callbacks=[{','.join(map(str, cfg.callbacks))}] would leave neither a checkpoint nor results. Add what "
-            f"does: callbacks=[none,{','.join(map(str, cfg.callbacks))}]."
+            "callbacks would leave neither a checkpoint nor results. Put none, which leaves both, before your choice: "
+            "callbacks=[none,...]."
+        )
+    if "rewind" in chosen and "best" not in chosen:
+        raise ConfigError(
+            "callbacks.rewind goes back to best.ckpt, which nobody writes. Add best: callbacks=[best,...]."
         )
     import torch
 
@@ -204,13 +215,6 @@ def check(cfg: DictConfig) -> "Trainer":
             optimizer = learner.optimizer(learner.parameters())
         with explained("scheduler", cfg.scheduler):
             learner.scheduler(optimizer)
-    slots, stored = getattr(learner.machine.memory, "training_slots", None), task.stored(task.max_length)
-    if slots is not None and slots < stored:
-        raise ConfigError(
-            f"memory.training_slots={cfg.memory.training_slots} has no room for the {stored} vectors of "
-            f"task.max_length={cfg.task.max_length}, so no machine could learn to keep them. "
-            f"Set memory.training_slots={stored * 6 // 5}."
-        )
     if cfg.engine == "fused":
         with explained("engine", cfg):
             device = trainer.strategy.root_device

@@ -173,8 +173,8 @@ def check_settings(cfg: DictConfig) -> None:
         raise ConfigError(f"{key} is not chosen. Set {key}=... to an option that `python train.py --help` lists.")
     found = dict(entries(cfg))
     for group in ("callbacks", "logger"):
-        for name in cfg[group]:
-            if f"{group}.{name}._target_" not in found:
+        for name, chosen in cfg[group].items():  # null is none
+            if chosen and f"{group}.{name}._target_" not in found:
                 raise ConfigError(f"{group}.{name} is not chosen. Choose it in the list: {group}=[...,{name}].")
     for where, value in found.items():
         if isinstance(value, float) and not math.isfinite(value):
