@@ -5,7 +5,8 @@
 A training is killed by SIGKILL at random moments, every fourth time while it starts and every fourth while it writes a
 checkpoint, and resumed by `resume=FOLDER` after each; its folder is on another filesystem than that of temporary files.
 Weights, rows and results must be those of an uninterrupted run, but for times. Eager and fused; copy and recall; with a
-schedule, and with a moving average of the weights. The exit code is 1 where one differs.
+schedule, with a moving average of the weights, and where callbacks turn the training. The exit code is 1 where one
+differs.
 """
 
 import json
@@ -40,6 +41,10 @@ VARIANTS = {
     "copy, fused, averaged": ("engine=fused", "callbacks=[none,average,spikes,heads]"),
     "copy, fused, averaged, without schedule": ("engine=fused", "scheduler=constant", "callbacks=[none,average]"),
 }
+REWINDS = ("callbacks=[none,rewind,solved]", "optimizer.lr=3e-3", "trainer.gradient_clip_val=null")
+REWINDS += ("callbacks.rewind.monitor=val/error_bits", "callbacks.rewind.chance=1.8")  # so that it does, once or more
+REWINDS += ("callbacks.solved.threshold=1", "callbacks.solved.limit=3", "callbacks.solved.cooldown=50")
+VARIANTS["copy, fused, going back to the best and settling"] = ("engine=fused", *REWINDS)
 TIMES = ("seconds", "seconds_to_first_step", "sequences_per_second", "seconds_to_solution", "command", "commit")
 
 

@@ -55,6 +55,11 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
+def test_fewer_training_slots_than_vectors_are_pointed_out(tmp_path):
+    printed = run("train.py", *SHORT, "memory.training_slots=2", "memory.shift_range=1", folder=tmp_path)
+    assert "task.max_length=3 is 3 vectors to keep in memory.training_slots=2" in printed
+
+
 def test_a_run_leaves_what_is_promised(trained):
     folder, _ = trained
     for promised in (

@@ -133,6 +133,7 @@ MISTAKES = [
     ("trainer.max_steps=-1", "trainer.max_steps=-1"),
     ("trainer.max_steps=1.5", "trainer.max_steps=1.5"),
     ("trainer.max_epochs=9", "trainer.max_epochs=9", "-1"),
+    ("+trainer.limit_train_batches=5", "trainer.limit_train_batches=5", "should be None"),
     ("+trainer.limit_val_batches=0", "trainer.limit_val_batches=0", "greater than 0"),
     ("+trainer.limit_test_batches=0.5", "trainer.limit_test_batches=0.5", "integer"),
     ("trainer.val_check_interval=0", "trainer.val_check_interval=0"),

@@ -187,6 +187,18 @@ def test_a_sweep_that_is_refused_leaves_everything_as_it_was(sweep, tmp_path, ca
     assert (tmp_path / "sweep/multirun.yaml").read_bytes() == before
 
 
+def test_a_sweep_that_is_refused_leaves_a_folder_as_empty_as_it_was(sweep, tmp_path):
+    (tmp_path / "sweep").mkdir()
+    assert sweep(*TINY, "seed=0,-1") == 2
+    assert not any((tmp_path / "sweep").iterdir())
+
+
+def test_a_sweep_one_of_whose_jobs_turns_out_a_mistake_says_what_it_ran(sweep, tmp_path):
+    assert sweep(*TINY, "memory.shift_range=3") == 0
+    assert sweep(*TINY, "memory.shift_range=3,4") != 0  # four is refused when the machine is built
+    assert "memory.shift_range=3,4" in (tmp_path / "sweep/multirun.yaml").read_text()
+
+
 def test_a_job_that_was_resumed_by_its_folder_is_still_of_its_sweep(sweep, crash, monkeypatch, tmp_path):
     crash[1] = 3
     assert sweep(*FOUR, "seed=0,1") == 1

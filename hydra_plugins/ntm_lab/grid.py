@@ -22,6 +22,7 @@ class Grid(BasicSweeper):
 
     config: DictConfig  # Hydra sets it before anything else is asked
     hydra_context: HydraContext
+    launched = False
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose every job before the first is launched.
@@ -39,6 +40,7 @@ class Grid(BasicSweeper):
             cfg.output_dir = str(folder)
             check_settings(cfg)
             check_same(folder, list(job.hydra.overrides.task))
+        self.launched = True  # now
 
     def sweep(self, arguments: list[str]) -> Any:
         from summarize import summarize
@@ -49,12 +51,13 @@ class Grid(BasicSweeper):
         try:
             return super().sweep(arguments)
         except MISTAKES:
-            # Hydra has written there what was refused.
-            if before is not None:
-                written.write_bytes(before)
-            elif not was_there and [*folder.iterdir()] == [written]:
-                written.unlink()
-                folder.rmdir()
+            if not self.launched:  # but Hydra has written there what was refused
+                if before is None:
+                    written.unlink(missing_ok=True)
+                else:
+                    written.write_bytes(before)
+                if not was_there and not any(folder.iterdir()):
+                    folder.rmdir()
             raise
         except Exception as error:
             if outcome(error) not in [path.read_text().strip() for path in folder.glob(f"*/{OUTCOME}")]:
