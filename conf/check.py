@@ -115,6 +115,8 @@ def mistake(key: str, node: DictConfig, error: BaseException) -> str:
         return text
     if isinstance(error, TypeError) and (argument := re.search("unexpected keyword argument '(.+?)'", text)):
         return unknown(f"{key}.{argument[1]}", target)
+    if key == "trainer" and re.search("backend found|is not available|invalid accelerator", text):
+        return f"trainer.accelerator={node.accelerator} is not to be had here: {text} Leave it out for the CPU."
     return f"{key}: {text}" + (f" (building {target})" if target else "")
 
 

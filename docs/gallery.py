@@ -34,6 +34,8 @@ DOCS = Path(__file__).parent
 # The paper's own lengths, where its figures show them: 4, 5 and 8. Elsewhere the task's test lengths.
 LENGTHS: dict[str, list[Length]] = {"copy": [10, 20, 30, 50, 120]}
 
+MEMORY_USE = {"copy": 6, "repeat_copy": 9, "recall": 12}  # the paper's figures
+
 READABLE = 100  # steps of an episode, at most, in pictures that show it step by step
 
 
@@ -111,8 +113,8 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
             draw("written_and_read", figures.written_and_read(trace)),
             "On the left input, add vectors and write weightings; on the right output, read vectors and read "
             f"weightings; {len(figures.echoes(trace))} boxes join what is written and what is read.",
-            "What is written and what is read: with the same letter, from the same slots. Figures 6 and 12 of the "
-            "paper.",
+            "What is written and what is read: with the same letter, from the same slots."
+            + (f" Figure {MEMORY_USE[machine.name]} of the paper." if machine.name in MEMORY_USE else ""),
         )
     taken = checkpoint.get("callbacks", {}).get("Film", {}).get("taken")
     if taken and readable:
