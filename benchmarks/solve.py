@@ -12,7 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from itertools import chain
@@ -187,7 +187,8 @@ def picture(runs: list[Run]) -> "Figure":
         published = read_published(finished[0].task)
         guessed = is_guessed(finished[0].results)
         known = {model: points["learning"] for model, points in published.items()}
-        compare(learning, *band([bits(run) for run in finished]), known)
+        curves = [bits(run) for run in finished]
+        compare(learning, *band(curves), curves, known)
         what = "bits above the best guess" if guessed else "bits"
         learning.set(xlabel="sequences seen", ylabel=f"{what}, held-out sequences", xscale="log")
         learning.legend(fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
@@ -197,7 +198,13 @@ def picture(runs: list[Run]) -> "Figure":
         columns = list(zip(*figures, strict=True))
         at = [float(name) if name.isdigit() else place for place, name in enumerate(names)]
         known = {model: points["lengths"] for model, points in published.items() if "lengths" in points}
-        compare(lengths, at, *zip(*map(spread, columns), strict=True), known)
+        compare(
+            lengths,
+            at,
+            *zip(*map(spread, columns), strict=True),
+            [zip(at, each, strict=True) for each in figures],
+            known,
+        )
         lengths.set(xlabel="test length", ylabel=f"{what}, test sequences", xticks=at, xticklabels=names)
         return figure
 
@@ -223,12 +230,22 @@ def save(figure: "Figure", path: Path) -> None:
     shrink(path)
 
 
-def compare(ax: "Axes", x: Any, middle: Any, low: Any, high: Any, published: dict[str, dict[int, float]]) -> None:
-    """Our median and range as a line, the paper's figures as marks."""
+def compare(
+    ax: "Axes",
+    x: Any,
+    middle: Any,
+    low: Any,
+    high: Any,
+    seeds: Iterable[Iterable[tuple[float, float]]],
+    published: dict[str, dict[int, float]],
+) -> None:
+    """Our median as a line, every seed as a thin one and their range as a band; the paper's figures as marks."""
     from callbacks.drawing import COLOURS, from_zero
 
-    ax.plot(x, middle, ".-", color=COLOURS[0], label="here: median and range", clip_on=False)
-    ax.fill_between(x, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
+    for points in seeds:
+        ax.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=0.5, alpha=0.4)
+    ax.plot(x, middle, ".-", color=COLOURS[0], label="here: median, range, every seed", clip_on=False)
+    ax.fill_between(x, low, high, color=COLOURS[0], alpha=0.12, linewidth=0)
     for model, points in published.items():
         label = f"paper: {model}"
         ax.plot(list(points), list(points.values()), linestyle="", clip_on=False, label=label, **look(model))

@@ -177,9 +177,11 @@ def test_the_picture_of_a_record_shows_our_median_and_the_papers_figures(tmp_pat
         results = {"test": {"20": {"bits": 6.0 * seed}, "10": {"bits": 3.0 * seed}}, "seconds_to_solution": None}
         (folder / "results.json").write_text(json.dumps(results))
     learning, lengths = solve.picture([summarize.read_run(tmp_path / s) for s in "123"]).axes
-    ours, *paper = learning.lines
+    *seeds, ours = learning.lines[:4]
+    paper = learning.lines[4:]
+    assert [line.get_ydata().tolist() for line in seeds] == [[8, 1], [16, 2], [24, 3]]
     assert [tuple(point) for point in ours.get_xydata()] == [(100, 16), (200, 2)]
-    assert [tuple(point) for point in lengths.lines[0].get_xydata()] == [(10, 6), (20, 12)]
+    assert [line.get_ydata().tolist() for line in lengths.lines[:4]] == [[3, 6], [6, 12], [9, 18], [6, 12]]
     assert [line.get_label() for line in paper] == ["paper: NTM, LSTM", "paper: NTM, feedforward", "paper: LSTM"]
     assert tuple(paper[2].get_xydata()[0]) == (100000, 4.8)  # section 4.1, figure 3
 
