@@ -163,3 +163,10 @@ def test_every_task_has_a_baseline_of_the_papers_lstm(task, tmp_path):
     cfg = compose(f"experiment=baseline/{task}", "trainer.max_steps=2", "callbacks=none", output_dir=tmp_path)
     cfg.task.update(batch_size=2, validation_size=2, far_size=2)
     fit(cfg)
+
+
+def test_no_pictures_takes_away_all_that_default_draws_and_nothing_that_trains():
+    drawn = set(compose("callbacks=pictures").callbacks)
+    left = {name for name, chosen in compose("callbacks=[default,no_pictures]").callbacks.items() if chosen}
+    assert left == set(compose().callbacks) - drawn - {"examples"}
+    assert {"best", "last", "spikes", "rewind", "solved", "results"} <= left
