@@ -78,8 +78,8 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
         config=cast(dict[str, Any], OmegaConf.to_container(cfg)),
         test_names=[key(length) for length in task.test_lengths],
     )
-    loggers = [instantiate(cfg, f"logger.{name}") for name in cfg.logger]
-    callbacks = [instantiate(cfg, f"callbacks.{name}") for name, chosen in cfg.callbacks.items() if chosen]
+    loggers = [instantiate(cfg, f"logger.{name}") for name in members(cfg.logger)]
+    callbacks = [instantiate(cfg, f"callbacks.{name}") for name in members(cfg.callbacks)]
     trainer = instantiate(
         cfg,
         "trainer",
@@ -94,6 +94,11 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     # Lightning would do it only after a checkpoint is read, whose numbers may be longer.
     trainer.precision_plugin.convert_module(learner)
     return task, learner, trainer
+
+
+def members(group: DictConfig) -> list[str]:
+    """What a group of several holds, but for what null has switched off."""
+    return [str(name) for name, chosen in group.items() if chosen]
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
@@ -197,8 +202,8 @@ def check(cfg: DictConfig) -> "Trainer":
         ConfigError: as `build`, or the checkpoint to resume from does not fit.
     """
     check_settings(cfg)  # first of all, because it needs nothing that is slow to import
-    chosen = {name for name, callback in cfg.callbacks.items() if callback}
-    if not {"best", "last", "results"} & chosen:
+    chosen = members(cfg.callbacks)
+    if not {"best", "last", "results"} & set(chosen):
         raise ConfigError(
             "callbacks would leave neither a checkpoint nor results. Put none, which leaves both, before your choice: "
             "callbacks=[none,...]."

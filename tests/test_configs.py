@@ -12,6 +12,8 @@ from fakes import ROOT, TINY, compose, options
 from omegaconf import OmegaConf
 
 import train
+from callbacks.loggers import Wandb
+from callbacks.spikes import ClipSpikes
 from tasks.base import lengths
 
 FAMILIES = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name[0].isalpha())
@@ -76,6 +78,13 @@ def test_several_loggers_at_once(tmp_path):
     fit(cfg)
     assert (tmp_path / "metrics.csv").is_file()
     assert list(tmp_path.rglob("events.out.tfevents*"))
+
+
+def test_null_switches_a_callback_or_a_logger_off(tmp_path):
+    words = ("callbacks=[none,spikes]", "callbacks.spikes=null", "logger=[csv,wandb]", "logger.wandb=null")
+    *_, trainer = train.build(compose(*TINY, *words, f"output_dir={tmp_path}"))
+    assert not any(isinstance(callback, ClipSpikes) for callback in trainer.callbacks)
+    assert not any(isinstance(logger, Wandb) for logger in trainer.loggers)
 
 
 def test_lightning_measures_nothing_unless_asked(tmp_path):
