@@ -2,8 +2,8 @@
 
     python docs/gallery.py copy=outputs/copy/.../checkpoints/best.ckpt recall=outputs/recall/.../checkpoints/best.ckpt
 
-Each word is a task's name and a checkpoint. What a run has left beside its checkpoints, learning curves and its
-command, is used where it is there.
+Each word is a task's name and a checkpoint; the other tasks' machines stay as they are. What a run has left beside its
+checkpoints, learning curves and its command, is used where it is there.
 """
 
 import sys
@@ -168,18 +168,22 @@ def made_by(machine: Machine) -> str:
 
 
 def gallery(words: list[str], folder: Path) -> None:
-    """Write gallery.md and its images into a folder."""
-    images = folder / "images"
+    """Write the machines' sections of gallery.md, and their images, into a folder."""
+    images, page = folder / "images", folder / "gallery.md"
     images.mkdir(parents=True, exist_ok=True)
-    lines = ["# Gallery", "", "Drawn by `python docs/gallery.py TASK=CHECKPOINT ...` from trained machines."]
-    lines += ["[How to read the pictures](../README.md#how-to-read-the-pictures).", ""]
+    before = page.read_text().rstrip() + "\n" if page.exists() else ""
+    sections = {each.partition("\n")[0]: each for each in before.split("\n## ")[1:]}
     for word in words:
         machine = load(word)
-        lines += [f"## {machine.name.replace('_', ' ').capitalize()}", "", made_by(machine), ""]
+        name = machine.name.replace("_", " ").capitalize()
+        lines = [name, "", made_by(machine), ""]
         for path, alt, caption in pictures(machine, images):
             print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB", flush=True)
             lines += [caption, "", f"![{alt}](images/{path.name})", ""]
-    (folder / "gallery.md").write_text("\n".join(lines).rstrip() + "\n")
+        sections[name] = "\n".join(lines)
+    opening = "# Gallery\n\nDrawn by `python docs/gallery.py TASK=CHECKPOINT ...` from trained machines.\n"
+    opening += "[How to read the pictures](../README.md#how-to-read-the-pictures).\n"
+    page.write_text("\n## ".join([opening, *sections.values()]))
 
 
 if __name__ == "__main__":
