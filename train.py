@@ -232,6 +232,11 @@ def check(cfg: DictConfig) -> "Trainer":
         with explained("checkpoint", cfg):
             checkpoint = read_checkpoint(cfg.checkpoint)
             learner.check_fits(checkpoint, cfg.checkpoint)
+        if "optimizer_states" not in checkpoint:
+            raise ConfigError(
+                f"checkpoint={cfg.checkpoint} holds a machine, and not the training that would go on. Give a run's "
+                f"checkpoints/last.ckpt, or measure it: python evaluate.py checkpoint={cfg.checkpoint}"
+            )
         changes(cfg, checkpoint["config"])
         # A run that was killed after its last step goes on to be measured.
         if checkpoint["global_step"] >= cfg.trainer.max_steps + is_own(cfg):

@@ -33,6 +33,11 @@ TINY = (
     "task.test_size=8",
 )
 RECALL = ("task=recall", "task.max_length=3", "task.far_length=4", "task.probe_length=3", "memory.training_slots=4")
+REWINDS = (  # once or more in every run
+    *("callbacks=[none,rewind,solved]", "optimizer.lr=3e-3", "trainer.gradient_clip_val=null"),
+    *("callbacks.rewind.monitor=val/error_bits", "callbacks.rewind.chance=1.8"),
+    *("callbacks.solved.threshold=1", "callbacks.solved.limit=3", "callbacks.solved.cooldown=50"),
+)
 VARIANTS = {
     "copy, eager": ("engine=eager",),
     "copy, fused": ("engine=fused",),
@@ -40,11 +45,8 @@ VARIANTS = {
     "recall, fused": ("engine=fused", *RECALL),
     "copy, fused, averaged": ("engine=fused", "callbacks=[none,average,spikes,heads]"),
     "copy, fused, averaged, without schedule": ("engine=fused", "scheduler=constant", "callbacks=[none,average]"),
+    "copy, fused, going back to the best and settling": ("engine=fused", *REWINDS),
 }
-REWINDS = ("callbacks=[none,rewind,solved]", "optimizer.lr=3e-3", "trainer.gradient_clip_val=null")
-REWINDS += ("callbacks.rewind.monitor=val/error_bits", "callbacks.rewind.chance=1.8")  # so that it does, once or more
-REWINDS += ("callbacks.solved.threshold=1", "callbacks.solved.limit=3", "callbacks.solved.cooldown=50")
-VARIANTS["copy, fused, going back to the best and settling"] = ("engine=fused", *REWINDS)
 TIMES = ("seconds", "seconds_to_first_step", "sequences_per_second", "seconds_to_solution", "command", "commit")
 
 

@@ -26,7 +26,7 @@ RULES: dict[str, Any] = {
     "trainer.precision": Literal["32-true", "64-true", "bf16-mixed", 32, 64],
     "trainer.max_steps": PositiveInt,
     "trainer.max_epochs": Literal[-1],  # the stream never ends
-    "trainer.limit_train_batches": None,  # neither do they
+    "trainer.limit_train_batches": None,  # nor is it cut into any
     "trainer.limit_*_batches": PositiveInt | None,  # how many sequences are held out is the task's to say
     "trainer.val_check_interval": PositiveInt,
     "trainer.log_every_n_steps": PositiveInt,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import TINY, compose
+from fakes import ROOT, TINY, compose
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
@@ -387,6 +387,12 @@ def test_an_evaluation_lands_in_its_run_whatever_device_that_had(place, beside, 
     monkeypatch.chdir(tmp_path / place)
     evaluate.evaluate(OmegaConf.create({"checkpoint": "best.ckpt"}))
     assert list((tmp_path / beside).glob("*/results.json"))
+
+
+def test_nothing_goes_on_from_a_machine_that_was_shipped_without_its_training(said):
+    shipped = ROOT / "models/copy.ckpt"
+    line = said(lambda: train.check(compose(f"checkpoint={shipped}")))
+    assert f"checkpoint={shipped} holds a machine, and not the training" in line
 
 
 # --- the whole way from the command line
