@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -57,6 +57,7 @@ ALLOWED = {
 }
 
 
+CONF = Path(__file__).parent
 OUTCOME = "outcome.txt"  # why a job of a sweep has no results, in one line: `failed: ...` or `pruned: ...`
 
 
@@ -167,7 +168,7 @@ def import_error(module: str) -> ImportError | None:
 
 def check_settings(cfg: DictConfig) -> None:
     """What must hold of a configuration before anything is built from it."""
-    own = OmegaConf.load(Path(__file__).with_name("config.yaml"))
+    own = OmegaConf.load(CONF / "config.yaml")
     groups = {next(iter(default)) for default in own.defaults if isinstance(default, DictConfig)}
     for key in sorted(map(str, cfg.keys() - own.keys() - groups)):
         raise ConfigError(f"{key} is not a setting. Leave it out; `python train.py --help` lists those there are.")
@@ -326,28 +327,47 @@ def line(error: Exception) -> str:
     """One line for what Hydra and OmegaConf say in several."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, option = re.fullmatch("((?:hydra/)?[^/]*)/?(.*)", error.missing_cfg_file).groups()  # type: ignore[union-attr]
-        folder = Path(__file__).parent / group
-        files = [file.relative_to(folder).with_suffix("") for file in folder.rglob("*.yaml")]
-        within = [str(file) for file in files if "shared" not in file.parts] + list(error.options or ())
-        near = get_close_matches(option, within, n=1)
-        choices = sorted({name for name in within if Path(name).parent == Path(option).parent}) or sorted(within)
-        hint = f"Did you mean {group}={near[0]}? " if near else ""
-        if group == "hydra/launcher":
-            hint = "joblib, local, slurm and ray need pip install -e '.[joblib]', '.[submitit]' or '.[ray]'. "
-        return f"{group}={option} is not an option. {hint}Choose one of: {', '.join(choices)}."
+        return not_an_option(group, option, error.options or ())
     if isinstance(error, OverrideParseException):
         text = str(error).splitlines()[0]
         return f"{error.override} cannot be read: {text}. Write key=value, and quote what the shell would change."
     if twice := re.match(r"Multiple values for (\w+)\.", str(error)):
         return f"{twice[1]} is chosen already. Leave out the +; several are a list: callbacks=[default,redraw]."
+    if several := re.match("Ambiguous value for argument '(.+?)'", str(error)):
+        return f"{several[1]} is more than one run. Add -m to run each of them, or choose one."
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
-        key = str(cause.full_key or cause.key)
-        siblings = list(cause.parent_node or [])
-        near = get_close_matches(str(cause.key), map(str, siblings), n=1)
-        hint = f"Did you mean {key.removesuffix(str(cause.key))}{near[0]}? " if near else ""
-        return f"{key} is not a setting. {hint}There are: {', '.join(map(str, siblings))}."
+        return not_a_setting(str(cause.full_key or cause.key), [*map(str, cause.parent_node or [])])
     return " ".join(str(error).split())
+
+
+def not_an_option(group: str, option: str, others: Sequence[str] = ()) -> str:
+    """What is said of an option that a group has not; `others` are those that it has from elsewhere."""
+    folder = CONF / group
+    files = [file.relative_to(folder).with_suffix("") for file in folder.rglob("*.yaml")]
+    within = [str(file) for file in files if "shared" not in file.parts] + list(others)
+    typed = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{group}=")]
+    if typed and not any(option in word for word in typed):  # what was typed asks for it
+        option = typed[-1]
+    near = get_close_matches(option, within, n=1)
+    choices = sorted({name for name in within if Path(name).parent == Path(option).parent}) or sorted(within)
+    hint = f"Did you mean {group}={near[0]}? " if near else ""
+    if group == "hydra/launcher":
+        hint = "joblib, local, slurm and ray need pip install -e '.[joblib]', '.[submitit]' or '.[ray]'. "
+    return f"{group}={option} is not an option. {hint}Choose one of: {', '.join(choices)}."
+
+
+def not_a_setting(key: str, siblings: list[str]) -> str:
+    """What is said of a key that is not there, beside those that are; it may be one of another option."""
+    group, _, name = key.rpartition(".")
+    there = [sibling for sibling in siblings if not sibling.startswith("_")]
+    near = get_close_matches(name, there, n=1)
+    hint = f" Did you mean {key.removesuffix(name)}{near[0]}?" if near else ""
+    files = sorted((CONF / group).glob("*.yaml")) if group else []
+    others = [f"{group}={file.stem}" for file in files if OmegaConf.select(OmegaConf.load(file), name) is not None]
+    hint += f" It is one of {' and '.join(others)}." if others else ""
+    choices = f" There are: {', '.join(there)}." if there else ""
+    return f"{key} is not a setting{' here' if others else ''}.{hint}{choices}"
 
 
 def refuse(parser: ArgumentParser, message: str) -> NoReturn:
@@ -368,5 +388,9 @@ def cli(main: Callable[[], Any]) -> None:
             if frame.f_globals["__name__"].split(".")[0] not in ("hydra", "omegaconf"):
                 raise
             # In composing; what goes wrong in building is explained there.
+            for group, equals, options in (word.partition("=") for word in sys.argv[1:]):
+                for option in options.strip("[]").split(",") if equals and (CONF / group).is_dir() else ():
+                    if not (CONF / group / f"{option}.yaml").is_file():
+                        raise ConfigError(not_an_option(group, option)) from error
             words = " ".join(sys.argv[1:])
             raise ConfigError(f"{words} cannot be composed. `python train.py --help` lists what there is.") from error
