@@ -250,6 +250,12 @@ class Check(Callback):
             cfg.output_dir = str(folder)
             check(cfg)
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        for word in config.hydra.overrides.hydra:
+            if word.startswith("hydra.run.dir="):
+                with exit_on_mistake():
+                    raise ConfigError(f"{word} is of one run. Say where a sweep goes by hydra.sweep.dir=PATH.")
+
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         Path(config.hydra.runtime.output_dir, OUTCOME).unlink(missing_ok=True)
 

@@ -101,6 +101,8 @@ def test_a_trial_that_does_worse_than_others_did_is_pruned(tmp_path):
         ((LR, "hydra.sweeper.n_trials=0"), "hydra.sweeper.n_trials=0 should be greater than 0"),
         ((LR, "hydra.sweeper.objectives.cost=least"), "hydra.sweeper.objectives.cost=least should be minimize"),
         (("seed=1",), "There is nothing to search"),
+        ((LR, "seed=1,2"), "seed=1,2 would be searched, as if one seed were better than another"),
+        ((LR, "hydra.run.dir=best"), "hydra.run.dir=best is of one run. Say where a sweep goes by hydra.sweep.dir"),
     ],
 )
 def test_a_mistake_in_a_search_is_one_line(overrides, words, sweep, tmp_path, capsys):  # noqa: F811

@@ -19,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 
 import train
-from conf.check import OUTCOME, cli
+from conf.check import OUTCOME, ConfigError, cli
 
 FOUR = (*TINY, "trainer.max_steps=4")
 
@@ -193,10 +193,24 @@ def test_a_sweep_that_is_refused_leaves_a_folder_as_empty_as_it_was(sweep, tmp_p
     assert not any((tmp_path / "sweep").iterdir())
 
 
-def test_a_sweep_one_of_whose_jobs_turns_out_a_mistake_says_what_it_ran(sweep, tmp_path):
-    assert sweep(*TINY, "memory.shift_range=3") == 0
-    assert sweep(*TINY, "memory.shift_range=3,4") != 0  # four is refused when the machine is built
-    assert "memory.shift_range=3,4" in (tmp_path / "sweep/multirun.yaml").read_text()
+def test_a_mistake_in_the_last_job_is_found_before_the_first_runs(sweep, tmp_path, capsys):
+    assert sweep(*TINY, "memory.shift_range=3,4") == 2  # four is refused when a machine is built
+    assert "error: memory.shift_range=4 must be odd" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_sweep_one_of_whose_jobs_turns_out_a_mistake_says_what_it_ran(sweep, monkeypatch, tmp_path):
+    run = train.run
+
+    def fussy(cfg):
+        if cfg.seed == 1:
+            raise ConfigError("seed=1 is bad luck")
+        return run(cfg)
+
+    monkeypatch.setattr(train, "run", fussy)
+    assert sweep(*TINY, "seed=0") == 0
+    assert sweep(*TINY, "seed=0,1") != 0
+    assert "seed=0,1" in (tmp_path / "sweep/multirun.yaml").read_text()
 
 
 def test_a_job_that_was_resumed_by_its_folder_is_still_of_its_sweep(sweep, crash, monkeypatch, tmp_path):

@@ -95,6 +95,11 @@ class Search(Sweeper):
                 raise ConfigError(f"hydra.sweeper.objectives.{name}={direction} should be minimize or maximize.")
         if not any(override.is_sweep_override() for override in overrides):
             raise ConfigError("There is nothing to search. Give a key a range: optimizer.lr=interval(1e-5,1e-3).")
+        if seeds := [o.input_line for o in overrides if o.get_key_element() == "seed" and o.is_sweep_override()]:
+            raise ConfigError(
+                f"{seeds[0]} would be searched, as if one seed were better than another. Choose one; run the "
+                "best that was found over many, with -m."
+            )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.alone():
