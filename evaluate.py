@@ -8,6 +8,7 @@ pictures and `report.html`, a page to play episodes in, go to a new folder in th
 `output_dir=PATH`. It runs in one process, on a CPU (`trainer.accelerator=gpu` for another device).
 """
 
+import logging
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from conf.check import ConfigError, exit_on_mistake, explained
-from train import build
+from train import build, warn_if_crowded
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -30,6 +31,7 @@ def main() -> None:
     if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__.strip())
         return
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
     with exit_on_mistake():
         for word in sys.argv[1:]:
             if "=" not in word:
@@ -73,6 +75,7 @@ def evaluate(overrides: DictConfig) -> None:
         raise ConfigError(f"output_dir={cfg.output_dir} already holds results. Choose another folder, or leave it out.")
 
     task, learner, trainer = rebuild(cfg, checkpoint, path)
+    warn_if_crowded(task, "test_lengths", cfg, "num_slots")
     trainer.test(learner, datamodule=task, verbose=False)
 
 
@@ -94,8 +97,7 @@ def rebuild(cfg: DictConfig, checkpoint: dict[str, Any], path: str) -> "tuple[Ta
     """
     task, learner, trainer = build(cfg)
     with explained("checkpoint", cfg):
-        learner.check_fits(checkpoint, path)
-    learner.load_state_dict(checkpoint["state_dict"])
+        learner.load_state_dict(learner.taken(checkpoint["state_dict"], f"checkpoint={path}"))
     learner.on_load_checkpoint(checkpoint)
     return task, learner, trainer
 

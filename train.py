@@ -19,6 +19,7 @@ from hydra_plugins.ntm_lab.job import name_in_wandb, run_job
 
 if TYPE_CHECKING:
     from lightning import Trainer
+    from torch import Tensor
 
     from callbacks.rows import Rows
     from ntm.learner import Learner
@@ -136,6 +137,8 @@ def run(cfg: DictConfig) -> float:
     rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
+    if cfg.weights is not None and cfg.checkpoint is None:
+        learner.load_state_dict(begun(cfg, learner))
     Path(cfg.output_dir).mkdir(parents=True, exist_ok=True)
     try:
         with holding(Path(cfg.output_dir)) if trainer.is_global_zero else nullcontext():
@@ -151,6 +154,18 @@ def run(cfg: DictConfig) -> float:
     finish(trainer)
     assert learner.cost is not None
     return learner.cost
+
+
+def begun(cfg: DictConfig, learner: "Learner") -> "dict[str, Tensor]":
+    """The weights that a run begins with, where they are another's.
+
+    Raises:
+        ConfigError: there are none, or they do not fit.
+    """
+    from ntm.checkpoints import read_checkpoint
+
+    with explained("weights", cfg):
+        return learner.taken(read_checkpoint(cfg.weights, "weights")["state_dict"], f"weights={cfg.weights}")
 
 
 def begin(cfg: DictConfig, trainer: "Trainer") -> None:
@@ -178,12 +193,8 @@ def learn(cfg: DictConfig, task: "Task", learner: "Learner", trainer: "Trainer")
 
     from callbacks.last import leaving_between_steps
 
-    slots, stored = getattr(learner.machine.memory, "training_slots", None), task.stored(task.max_length)
-    if slots is not None and slots < stored:
-        log.warning(
-            f"task.max_length={cfg.task.max_length} is {stored} vectors to keep in memory.training_slots={slots}: some "
-            f"must share a slot. Set memory.training_slots={stored * 6 // 5} for one each."
-        )
+    warn_if_crowded(task, "max_length", cfg, "training_slots")
+    warn_if_crowded(task, "test_lengths", cfg, "num_slots")
     with leaving_between_steps():
         trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
     ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
@@ -193,6 +204,17 @@ def learn(cfg: DictConfig, task: "Task", learner: "Learner", trainer: "Trainer")
     cost, path = best or (trainer.callback_metrics["val/bits"], None)
     learner.cost = float(cost)
     trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
+
+
+def warn_if_crowded(task: "Task", lengths: str, cfg: DictConfig, slots: str) -> None:
+    """Say so where episodes of the task's `lengths` have more vectors to keep than the memory has `slots`."""
+    chosen, there = getattr(task, lengths), OmegaConf.select(cfg, f"memory.{slots}")
+    stored = max(map(task.stored, chosen if isinstance(chosen, list) else [chosen]))
+    if there is not None and stored > (min(there) if OmegaConf.is_list(there) else there):
+        log.warning(
+            f"task.{lengths}={cfg.task[lengths]} has up to {stored} vectors to keep in memory.{slots}={there}: some "
+            f"must share a slot. Set memory.{slots}={stored * 6 // 5} for one each."
+        )
 
 
 def check(cfg: DictConfig) -> "Trainer":
@@ -226,16 +248,18 @@ def check(cfg: DictConfig) -> "Trainer":
             inputs = trainer.precision_plugin.convert_input(torch.empty(1, 1, task.input_size, device=device))
             with trainer.precision_plugin.forward_context():
                 learner.machine.to_empty(device=device).fuses(inputs)
+    if cfg.weights is not None and cfg.checkpoint is None:
+        begun(cfg, learner)
     if cfg.checkpoint is not None:
         from ntm.checkpoints import read_checkpoint
 
         with explained("checkpoint", cfg):
             checkpoint = read_checkpoint(cfg.checkpoint)
-            learner.check_fits(checkpoint, cfg.checkpoint)
+            learner.check_fits(checkpoint["state_dict"], f"checkpoint={cfg.checkpoint}")
         if "optimizer_states" not in checkpoint:
             raise ConfigError(
-                f"checkpoint={cfg.checkpoint} holds a machine, and not the training that would go on. Give a run's "
-                f"checkpoints/last.ckpt, or measure it: python evaluate.py checkpoint={cfg.checkpoint}"
+                f"checkpoint={cfg.checkpoint} holds a machine, and not the training that would go on. Begin a new one "
+                f"with it: weights={cfg.checkpoint}. Or measure it: python evaluate.py checkpoint={cfg.checkpoint}."
             )
         changes(cfg, checkpoint["config"])
         # A run that was killed after its last step goes on to be measured.

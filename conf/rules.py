@@ -21,6 +21,7 @@ RULES: dict[str, Any] = {
     "threads": PositiveInt | None,
     "checkpoint": str | None,
     "resume": str | None,
+    "weights": str | None,
     "allow": list[str],
     "vector": Literal["svg", "pdf"] | None,
     "trainer.precision": Literal["32-true", "64-true", "bf16-mixed", 32, 64],

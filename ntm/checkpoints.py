@@ -89,32 +89,32 @@ def tensors(tree: Any, name: str) -> Iterator[tuple[str, Tensor]]:
             yield from tensors(value, f"{name}.{key}")
 
 
-def read_checkpoint(path: str) -> dict[str, Any]:
-    """The weights and the configuration in a checkpoint; no code in it is ever run.
+def read_checkpoint(path: str, key: str = "checkpoint") -> dict[str, Any]:
+    """The weights and the configuration in a checkpoint, which a setting names; no code in it is ever run.
 
     Raises:
         ValueError: there is no such file, or it is not a checkpoint of a Learner.
     """
-    checkpoint = read(path)
+    checkpoint = read(path, key)
     if not {"state_dict", "config", "sequences"} <= checkpoint.keys():
-        raise ValueError(f"checkpoint={path} is damaged, or not a checkpoint of this project. {REMEDY}")
+        raise ValueError(f"{key}={path} is damaged, or not a checkpoint of this project. {REMEDY}")
     return checkpoint
 
 
-def read(path: str) -> dict[str, Any]:
+def read(path: str, key: str = "checkpoint") -> dict[str, Any]:
     """A dictionary of plain data.
 
     Raises:
         ValueError: there is no such file, or it holds something else.
     """
     if not Path(path).is_file():
-        raise ValueError(f"checkpoint={path} is not a file. {REMEDY}")
+        raise ValueError(f"{key}={path} is not a file. {REMEDY}")
     try:
         # torch takes no notice of a bit that has flipped, the checksums of the archive do.
         sound = is_zipfile(path) and ZipFile(path).testzip() is None
         checkpoint = torch.load(path, map_location="cpu", weights_only=True) if sound else None
     except Exception as error:  # whatever zipfile, pickle and torch say of a file that is not theirs
-        raise ValueError(f"checkpoint={path} cannot be read: it is damaged, or not plain data.") from error
+        raise ValueError(f"{key}={path} cannot be read: it is damaged, or not plain data.") from error
     if not isinstance(checkpoint, dict):
-        raise ValueError(f"checkpoint={path} is damaged, or not a checkpoint of this project. {REMEDY}")
+        raise ValueError(f"{key}={path} is damaged, or not a checkpoint of this project. {REMEDY}")
     return checkpoint

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ntm.batch import Batch
 from ntm.finite import culprit
+from ntm.initial import Initial
 from ntm.losses.base import Loss
 from ntm.machine import Machine
 from ntm.metrics import Metric
@@ -160,13 +161,25 @@ class Learner(L.LightningModule):
             scheduler["base_lrs"] = [group["initial_lr"] for group in optimizer["param_groups"]]
             scheduler["_last_lr"] = [group["lr"] for group in optimizer["param_groups"]]
 
-    def check_fits(self, checkpoint: dict[str, Any], path: str) -> None:
-        """Raise a ValueError unless the weights of a checkpoint are of this machine's names and sizes."""
+    def check_fits(self, state_dict: Mapping[str, Tensor], source: str) -> None:
+        """Raise a ValueError, which names the `source`, unless weights are of this machine's names and sizes."""
         ours = {name: tuple(value.shape) for name, value in self.state_dict().items()}
-        theirs = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+        theirs = {name: tuple(value.shape) for name, value in state_dict.items()}
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):
                 raise ValueError(
-                    f"checkpoint={path} holds another machine: its {name} is {theirs.get(name)}, this one's is "
+                    f"{source} holds another machine: its {name} is {theirs.get(name)}, this one's is "
                     f"{ours.get(name)}. Choose the controller, memory and task that it was trained with."
                 )
+
+    def taken(self, state_dict: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+        """What this machine takes of another's weights: a state that is constant stays its own, with its own slots.
+
+        Raises:
+            ValueError: they do not fit otherwise; it names the `source`.
+        """
+        states = {name: part for name, part in self.named_modules() if isinstance(part, Initial)}
+        constants = {f"{name}.value": state.value for name, state in states.items() if state.kind == "constant"}
+        weights = {**state_dict, **constants}
+        self.check_fits(weights, source)
+        return weights

@@ -57,7 +57,17 @@ def results(folder: Path) -> dict:
 
 def test_fewer_training_slots_than_vectors_are_pointed_out(tmp_path):
     printed = run("train.py", *SHORT, "memory.training_slots=2", "memory.shift_range=1", folder=tmp_path)
-    assert "task.max_length=3 is 3 vectors to keep in memory.training_slots=2" in printed
+    assert "task.max_length=3 has up to 3 vectors to keep in memory.training_slots=2" in printed
+
+
+def test_a_run_may_begin_with_another_s_machine_and_have_all_else_its_own(tmp_path):
+    chosen = (f"weights={ROOT / 'models/copy.ckpt'}", "loss=huber", "optimizer=adam", "memory.num_slots=64")
+    measured = ("task.test_lengths=[20]", "task.test_size=16", "logger=csv", "callbacks=none", "trainer.max_steps=1")
+    run("train.py", *chosen, *measured, "hydra.run.dir=run", folder=tmp_path)
+    assert results(tmp_path / "run")["test"]["20"]["error_bits"] == 0
+    assert results(tmp_path / "run")["sequences"] == 4
+    run("train.py", "resume=run", "trainer.max_steps=2", folder=tmp_path)
+    assert results(tmp_path / "run")["sequences"] == 8
 
 
 def test_a_run_leaves_what_is_promised(trained):

@@ -333,6 +333,14 @@ def test_a_checkpoint_of_another_machine_is_refused_with_the_difference(override
     assert part in line
 
 
+def test_a_machine_to_begin_with_must_fit_but_for_what_is_constant(checkpoint, said):
+    given = f"weights={checkpoint}"
+    train.check(compose(*TINY, "memory.num_slots=64", "loss=huber", "optimizer=adam", given))
+    line = said(lambda: train.check(compose(*TINY, "controller.hidden_size=7", given)))
+    assert f"{given} holds another machine: its machine.controller" in line
+    assert "weights=nowhere is not a file" in said(lambda: train.check(compose(*TINY, "weights=nowhere")))
+
+
 def test_a_run_that_has_had_all_its_steps_cannot_go_on(checkpoint, said):
     line = said(lambda: train.check(compose(*TINY, f"checkpoint={checkpoint}")))
     assert "is of step 2" in line
@@ -353,7 +361,7 @@ def test_a_run_that_has_had_all_its_steps_cannot_go_on(checkpoint, said):
         ({"checkpoint": 5}, ["error: checkpoint=5 is not a file"]),
         ({"task": {"test_lengths": [0]}}, ["task.test_lengths=[0]", "greater than 0"]),
         ({"memory": {"num_slots": 0}}, ["memory.num_slots=0", "greater than 0"]),
-        ({"memory": {"num_slots": 8}}, ["holds another machine", "machine.memory.M_0.value"]),
+        ({"memory": {"slot_width": 8}}, ["holds another machine", "machine.controller"]),
         ({"loss": {"_target_": "os.system"}}, ["loss._target_=os.system may not be built"]),
     ],
 )
@@ -394,6 +402,7 @@ def test_nothing_goes_on_from_a_machine_that_was_shipped_without_its_training(sa
     shipped = ROOT / "models/copy.ckpt"
     line = said(lambda: train.check(compose(f"checkpoint={shipped}")))
     assert f"checkpoint={shipped} holds a machine, and not the training" in line
+    assert f"weights={shipped}" in line
 
 
 # --- the whole way from the command line

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,13 +27,24 @@ def test_a_shipped_machine_is_small_plain_data_that_says_where_it_came_from(path
 @named
 def test_a_shipped_machine_answers_without_a_wrong_bit_or_guesses_nearly_as_well_as_one_can(path, tmp_path):
     lengths = torch.load(path, weights_only=True)["config"]["task"]["test_lengths"][:2]
-    folder = tmp_path / "out"
-    command = [sys.executable, str(ROOT / "evaluate.py"), f"checkpoint={path}", f"output_dir={folder}"]
-    command += [f"task.test_lengths={json.dumps(lengths[:1])}", "task.test_size=64"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (figures,) = json.loads((folder / "results.json").read_text())["test"].values()
+    figures = measured(tmp_path, path, f"task.test_lengths={json.dumps(lengths[:1])}", "task.test_size=64")
     if "optimal_bits" in figures:
         assert figures["bits"] < figures["optimal_bits"] + 4
     else:
         assert figures["error_bits"] == 0
+
+
+def test_a_machine_that_learned_20_vectors_in_24_slots_copies_200_where_there_are_slots_for_them(tmp_path):
+    path, chosen = ROOT / "models/copy.ckpt", ("task.test_lengths=[200]", "task.test_size=16")
+    assert measured(tmp_path / "few", path, *chosen)["error_bits"] > 100
+    assert measured(tmp_path / "many", path, *chosen, "memory.num_slots=256")["error_bits"] == 0
+
+
+def measured(folder: Path, path: Path, *chosen: str) -> dict[str, float]:
+    """What evaluate.py says of a machine at one test length."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, str(ROOT / "evaluate.py"), f"checkpoint={path}", f"output_dir={folder / 'out'}", *chosen]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (figures,) = json.loads((folder / "out/results.json").read_text())["test"].values()
+    return figures
