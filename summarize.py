@@ -314,7 +314,7 @@ def learning_curves(runs: list[Run]) -> "Figure":
             for i, name in enumerate(best if many else found):
                 sequences, middle, low, high = found[name]
                 look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
-                ax.plot(sequences, middle, label=name, **look)
+                ax.plot(sequences, middle, label=name, marker="o" if len(sequences) == 1 else None, **look)
                 if not many:
                     ax.fill_between(sequences, low, high, alpha=0.2, linewidth=0, color=look["color"])
             from_zero(ax)

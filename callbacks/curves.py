@@ -74,16 +74,25 @@ def curve(ax: Axes, rows: list[Row], name: str, colour: str | tuple[float, ...],
 def lengths(test: Mapping[str, Row], trained: tuple[str, str]) -> Figure:
     """Wrong bits and cost of a sequence over the test lengths, after figure 11 of the paper.
 
+    Where nobody can know the answer, the cost is what is above that of the best guess, which errs as well.
+
     `test` has a measurement for every length, by its name; `trained` names the training range's least and greatest.
     """
     figure, ((ax,),) = grid([5.5], [2.4])
-    for name, colour, label in [("error_bits", NEAR, "wrong bits"), ("bits", COST, "cost in bits")]:
-        values = [row[name] for row in test.values()]
-        ax.plot(values, color=colour, label=label, marker="o", markersize=4, clip_on=False)
+    drawn = {
+        ("wrong bits", NEAR): [row["error_bits"] for row in test.values() if "optimal_bits" not in row],
+        ("cost in bits", COST): [row["bits"] for row in test.values() if "optimal_bits" not in row],
+        ("bits above the best guess", COST): [
+            row["bits"] - row["optimal_bits"] for row in test.values() if "optimal_bits" in row
+        ],
+    }
+    for (label, colour), values in drawn.items():
+        if values:
+            ax.plot(values, color=colour, label=label, marker="o", markersize=4, clip_on=False)
     from_zero(ax)
     ax.set_xticks(range(len(test)), list(test))
-    ax.set(xlabel="test length", ylabel="of a sequence")
-    ax.margins(x=0.05)
-    ax.legend(loc="upper left")
-    note(figure, f"trained on lengths from {trained[0]} to {trained[1]}")
+    ax.set(xlabel="test length", ylabel="of a sequence", xlim=(-0.3, len(test) - 0.7))
+    ax.legend(loc="best")
+    least, greatest = trained
+    note(figure, "trained on length" + (f" {least}" if least == greatest else f"s from {least} to {greatest}"))
     return figure

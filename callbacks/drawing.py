@@ -241,10 +241,10 @@ def runs(mask: Bool[Tensor, " time"]) -> list[tuple[float, int]]:
 
 
 def from_zero(ax: Axes) -> None:
-    """A logarithm that reaches 0, which is where a curve should end; for an axis that has its curves."""
+    """A logarithm that reaches 0, where a curve should end, with room above; for an axis that has its curves."""
     ax.set_yscale("symlog", linthresh=0.1, linscale=0.3)
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_ylim(0, max(1, ax.get_ylim()[1]))
+    ax.set_ylim(0, max(1, 1.5 * ax.dataLim.ymax) if ax.has_data() else 1)
 
 
 def shade(cmap: Colormap, i: int, count: int) -> tuple[float, ...]:
