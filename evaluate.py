@@ -64,6 +64,8 @@ def evaluate(overrides: DictConfig) -> None:
     cfg.callbacks.update(OmegaConf.load(Path(__file__).with_name("conf") / "callbacks" / "report.yaml"))
     cfg.callbacks.report.run = str(run)
     for key in map(str, overrides):
+        if key == "logger":
+            raise ConfigError("logger cannot be chosen: an evaluation is written into its folder alone. Leave it out.")
         if isinstance(cfg.get(key), DictConfig) and not isinstance(overrides[key], DictConfig):
             raise ConfigError(
                 f"{key}={overrides[key]} cannot be chosen: a checkpoint is measured with its own task and machine. "

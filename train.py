@@ -105,6 +105,8 @@ def members(group: DictConfig) -> list[str]:
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(cfg: DictConfig) -> float | None:
     """Train and measure; the cost on held-out sequences is what a search makes small."""
+    choices = HydraConfig.get().runtime.choices
+    log.info(" ".join(f"{key}={choices.get(key, cfg[key])}" for key in cfg if key in choices or key == "seed"))
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(cfg, check, run)
     name_in_wandb(cfg)
@@ -128,13 +130,10 @@ def run(cfg: DictConfig) -> float:
         SystemExit: with 130 after Ctrl-C and with 143 after SIGTERM, once a checkpoint is written.
     """
     import lightning as L
-    import rich
     from lightning.pytorch.utilities.exceptions import SIGTERMException
-    from rich.syntax import Syntax
 
     from callbacks.loggers import finish
 
-    rich.print(Syntax(OmegaConf.to_yaml(cfg), "yaml", background_color="default"))
     L.seed_everything(cfg.seed, verbose=False)
     task, learner, trainer = build(cfg)
     if cfg.weights is not None and cfg.checkpoint is None:
@@ -190,12 +189,13 @@ def begin(cfg: DictConfig, trainer: "Trainer") -> None:
 def learn(cfg: DictConfig, task: "Task", learner: "Learner", trainer: "Trainer") -> None:
     """Fit, then measure the best checkpoint."""
     from lightning.pytorch.callbacks import ModelCheckpoint
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
     from callbacks.last import leaving_between_steps
 
     warn_if_crowded(task, "max_length", cfg, "training_slots")
     warn_if_crowded(task, "test_lengths", cfg, "num_slots")
-    with leaving_between_steps():
+    with leaving_between_steps(), logging_redirect_tqdm():  # what is logged goes above the bar
         trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
     ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
     best = next(((c.best_model_score, c.best_model_path) for c in ours if c.best_model_score is not None), None)

@@ -101,9 +101,14 @@ def test_a_run_says_how_to_rebuild_what_it_ran_on(trained):
     assert f"lightning=={version('lightning')}" in lines
 
 
-def test_a_run_prints_its_configuration_and_a_table(trained):
-    _, printed = trained
-    assert "_target_: tasks.copy.Copy" in printed
+def test_a_run_prints_what_was_chosen_how_it_goes_and_a_table(trained):
+    folder, printed = trained
+    chosen, *lines = printed.splitlines()
+    assert chosen.startswith("controller=lstm memory=matrix loss=cross_entropy")
+    told = [line for line in lines if re.match(r"[48]0 sequences: val/error_bits [\d.]+, far/error_bits [\d.]+$", line)]
+    assert len(told) == 2
+    assert all(line in (folder / "train.log").read_text() for line in (chosen, *told))
+    assert "it/s" not in printed  # a bar is for a terminal
     assert re.search("copy: the measured machine, after [48]0 sequences", printed)
     assert "wrong bits" in printed
 

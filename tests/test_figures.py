@@ -487,5 +487,7 @@ def test_lengths_draws_wrong_bits_and_cost_of_every_test_length(caplog):
         "cost in bits": [0.5, 20.0],
     }
     assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "120"]
+    (ax,) = curves.lengths({"200": {"error_bits": 50.0, "bits": 133.5, "optimal_bits": 131.0}}, ("200", "200")).axes
+    assert {line.get_label(): line.get_ydata().tolist() for line in ax.lines} == {"bits above the best guess": [2.5]}
     # what matplotlib logs would come out between a run's lines
     assert not [record for record in caplog.records if record.name.startswith("matplotlib")]
