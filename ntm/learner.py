@@ -54,6 +54,13 @@ class Learner(L.LightningModule):
         self.unstepped = 0  # sequences whose gradients no step has taken yet
         self.norm: Tensor | None = None  # of the gradient
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes here which hook it calls, 44 times a step, and a module would search its parts for each.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.batch = batch  # to look at, should the step fail
         self.sequences_before = self.sequences
