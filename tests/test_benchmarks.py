@@ -16,6 +16,7 @@ from conf.check import OUTCOME
 
 sys.path.append(str(ROOT / "benchmarks"))
 
+import farther
 import measure
 import paper
 import soak
@@ -184,6 +185,14 @@ def test_the_picture_of_a_record_shows_our_median_and_the_papers_figures(tmp_pat
     assert [line.get_ydata().tolist() for line in lengths.lines[:4]] == [[3, 6], [6, 12], [9, 18], [6, 12]]
     assert [line.get_label() for line in paper] == ["paper: NTM, LSTM", "paper: NTM, feedforward", "paper: LSTM"]
     assert tuple(paper[2].get_xydata()[0]) == (100000, 4.8)  # section 4.1, figure 3
+
+
+def test_machines_are_measured_with_slots_for_the_longest_and_counted_where_they_are_right():
+    errors, slots = farther.measure(ROOT / "models/copy.ckpt", [20, 200], 4)
+    assert (errors, slots) == ({20: 0, 200: 0}, 210)
+    found = {1: errors, 2: {20: 0.0, 200: 3.0}}
+    assert farther.rows(found) == [["20", "2 of 2", "0"], ["200", "1 of 2", "1.5 (0-3)"]]
+    assert len(farther.picture(found, "copy").axes[0].lines) == 2
 
 
 def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_what_is_missing(tmp_path):

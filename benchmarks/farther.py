@@ -1,0 +1,103 @@
+"""Measure machines on sequences longer than their memory was, given slots for them, and record it in docs/results.md.
+
+    python benchmarks/farther.py outputs/solve/copy_cross_entropy --name "Copy, far beyond" --lengths 120 500 2000
+
+No parameter knows the number of slots, so the best checkpoint of every run in the folder is measured in a memory that
+has slots for the longest of the lengths. Its initial memory and weightings must be constant.
+"""
+
+import argparse
+import shlex
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import solve
+from measure import progress, put, table
+
+import summarize
+from evaluate import configuration, rebuild
+from ntm.checkpoints import read_checkpoint
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Errors = dict[int, float]  # mean wrong bits of a sequence, by length
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of runs")
+    parser.add_argument("--name", required=True, help="heading of the record")
+    parser.add_argument("--lengths", type=int, nargs="+", required=True)
+    parser.add_argument("--size", type=int, default=16, help="held-out sequences of a length")
+    options = parser.parse_args()
+
+    runs = [run for run in summarize.read_runs(options.folder) if run.results]
+    if not runs:
+        raise SystemExit(f"{options.folder} holds no run that has finished. Give a folder of runs.")
+    found, slots = {}, 0
+    for run in runs:
+        progress(f"seed {run.seed}")
+        found[run.seed], slots = measure(run.folder / "checkpoints" / "best.ckpt", options.lengths, options.size)
+    command = ["python", "benchmarks/farther.py", str(options.folder), "--name", options.name]
+    command += ["--lengths", *map(str, options.lengths), "--size", str(options.size)]
+    image = f"images/farther_{options.folder.name}.png"
+    solve.save(picture(found, runs[0].task), solve.RECORDS.parent / image)
+    lines = [
+        *[f"## {options.name}", "", f"    {shlex.join(command)}", ""],
+        *[solve.made([run.results for run in runs if run.results], 1), ""],
+        f"The best checkpoints of seeds {min(found)} to {max(found)}, each with {slots:,} slots; {options.size} "
+        "held-out sequences of every length.",
+        *["", *table(["length", "without a wrong bit", "wrong bits: median (range)"], rows(found)), ""],
+        *[f"![Wrong bits over length, a line for every seed]({image})", ""],
+    ]
+    put(solve.RECORDS, options.name, lines, "# Results\n")
+    print("\n".join(lines))
+
+
+def measure(path: Path, lengths: list[int], size: int) -> tuple[Errors, int]:
+    """The errors of a checkpoint's machine at these lengths, and the slots that it was given."""
+    checkpoint = read_checkpoint(str(path))
+    cfg = configuration(checkpoint)
+    cfg.callbacks = {}
+    cfg.task.update(test_lengths=lengths, test_size=size)
+    cfg.trainer.update(enable_progress_bar=False, enable_checkpointing=False)
+    cfg.memory.num_slots = slots = max(lengths) * 21 // 20
+    with TemporaryDirectory() as cfg.output_dir:
+        task, learner, trainer = rebuild(cfg, checkpoint, str(path))
+        trainer.test(learner, datamodule=task, verbose=False)
+    return {length: trainer.callback_metrics[f"test/{length}/error_bits"].item() for length in lengths}, slots
+
+
+def rows(found: dict[int, Errors]) -> list[list[str]]:
+    return [
+        [f"{length:,}", f"{sum(error == 0 for error in errors)} of {len(errors)}", str(summarize.spread(errors))]
+        for length in next(iter(found.values()))
+        if (errors := [each[length] for each in found.values()])
+    ]
+
+
+def picture(found: dict[int, Errors], task: str) -> "Figure":
+    """Wrong bits over length, a line for every seed."""
+    from matplotlib.figure import Figure
+
+    from callbacks.drawing import COLOURS, from_zero, styled
+
+    @styled
+    def draw() -> Figure:
+        figure = Figure(figsize=(5.5, 3), layout="constrained")
+        ax = figure.subplots()
+        for errors in found.values():
+            ax.plot(*zip(*errors.items(), strict=True), ".-", color=COLOURS[0], linewidth=0.8, alpha=0.5, clip_on=False)
+        from_zero(ax)
+        ax.set(xscale="log", xlabel="test length", ylabel="wrong bits of a sequence", title=f"{task}: every seed")
+        ax.set_xticks(list(next(iter(found.values()))), [f"{n:,}" for n in next(iter(found.values()))])
+        ax.minorticks_off()
+        return figure
+
+    return draw()
+
+
+if __name__ == "__main__":
+    main()
