@@ -89,9 +89,8 @@ def answer(trace: Trace) -> tuple[str, Float[Tensor, "time output"]]:
 
 
 def wrong_bits(trace: Trace) -> str:
-    """How many bits of the answer are wrong after rounding, of how many."""
-    wrong = (trace.outputs.round() != trace.targets)[trace.mask]
-    return f"{int(wrong.sum())} of {wrong.numel()} bits wrong"
+    """How many bits of the answer are wrong, of how many."""
+    return f"{int(trace.wrong.sum())} of {int(trace.mask.sum()) * trace.outputs.shape[1]} bits wrong"
 
 
 @styled

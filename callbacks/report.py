@@ -111,11 +111,10 @@ class Report(L.Callback):
 
 def episode(trace: Trace) -> dict[str, Any]:
     """What happened in an episode, in the letters of `Trace`."""
-    wrong = ((trace.outputs > 0.5) != (trace.targets > 0.5)) & trace.mask[:, None]
     return {
         "mask": trace.mask.tolist(),
-        "wrong": packed(wrong, BITS),
-        "wrong_bits": int(wrong.sum()),
+        "wrong": packed(trace.wrong, BITS),
+        "wrong_bits": int(trace.wrong.sum()),
         "inputs": packed(trace.inputs, bits_or_signed(trace.inputs)),
         "targets": packed(trace.targets, BITS),
         "outputs": packed(trace.outputs, BITS),

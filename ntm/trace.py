@@ -43,3 +43,8 @@ class Trace:
     # machine knows neither.
     phases: tuple[Phase, ...] = ()
     best_guess: Float[Tensor, "time output"] | None = None
+
+    @property
+    def wrong(self) -> Bool[Tensor, "time output"]:
+        """Which bits of the answer are wrong after rounding."""
+        return ((self.outputs > 0.5) != (self.targets > 0.5)) & self.mask.unsqueeze(-1)

@@ -9,6 +9,8 @@ from typing import Annotated, ClassVar, Literal
 import lightning as L
 import numpy as np
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from pydantic import Field, NonNegativeFloat, PositiveInt, validate_call
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -214,6 +216,14 @@ def generator(purpose: Purpose, *position: int) -> torch.Generator:
 def random_bits(*shape: int, generator: torch.Generator) -> Tensor:
     """Fair coins as 0.0 and 1.0."""
     return torch.randint(2, shape, generator=generator).to(torch.get_default_dtype())
+
+
+def ask(question: Float[Tensor, "batch asked input"], answer: Float[Tensor, "batch answered output"]) -> Batch:
+    """The question, and then, with nothing more to see, the answer, whose steps alone are scored."""
+    asked, answered = question.shape[1], answer.shape[1]
+    mask = torch.zeros(len(answer), asked + answered, dtype=torch.bool)
+    mask[:, asked:] = True
+    return Batch(F.pad(question, (0, 0, 0, answered)), F.pad(answer, (0, 0, asked, 0)), mask)
 
 
 def pad(batches: list[Batch]) -> Batch:

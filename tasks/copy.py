@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ntm.batch import Batch
 from ntm.trace import Phase
-from tasks.base import Length, Task, random_bits
+from tasks.base import Length, Task, ask, random_bits
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
@@ -61,16 +61,11 @@ class Copy(Task):
         """Sequences of these vectors, [batch, length, bits]."""
         batch_size, length, _ = vectors.shape
         *_, (_, start), (_, end), (_, answer) = self.phases(length)
-        time = answer + length
-        inputs = vectors.new_zeros(batch_size, time, self.input_size)
-        inputs[:, :start, self.num_bits] = 1
-        inputs[:, start:end, : self.num_bits] = vectors
-        inputs[:, end, -1] = 1
-        targets = vectors.new_zeros(batch_size, time, self.num_bits)
-        targets[:, answer:] = vectors
-        mask = torch.zeros(batch_size, time, dtype=torch.bool)
-        mask[:, answer:] = True
-        return Batch(inputs, targets, mask)
+        question = vectors.new_zeros(batch_size, answer, self.input_size)
+        question[:, :start, self.num_bits] = 1
+        question[:, start:end, : self.num_bits] = vectors
+        question[:, end, -1] = 1
+        return ask(question, vectors)
 
     def stored(self, length: Length) -> int:
         assert isinstance(length, int)

@@ -7,7 +7,7 @@ from pydantic import PositiveInt, validate_call
 
 from ntm.batch import Batch
 from ntm.trace import Phase
-from tasks.base import Length, Task, random_bits
+from tasks.base import Length, Task, ask, random_bits
 
 
 class Recall(Task):
@@ -47,20 +47,14 @@ class Recall(Task):
 
         spacing = self.item_length + 1  # an item and the delimiter before it
         _, (_, asked), (_, answer) = self.phases(length)  # asked is the first query delimiter
-        time = answer + self.item_length
-
-        inputs = items.new_zeros(batch_size, time, self.input_size)
-        listed = inputs[:, : length * spacing].unflatten(1, (length, spacing))
+        question = items.new_zeros(batch_size, answer, self.input_size)
+        listed = question[:, : length * spacing].unflatten(1, (length, spacing))
         listed[:, :, 1:, : self.num_bits] = items
-        inputs[:, :asked:spacing, self.num_bits] = 1
-        inputs[:, asked, self.num_bits + 1] = 1
-        inputs[:, asked + 1 : answer - 1, : self.num_bits] = items[rows, query]
-        inputs[:, answer - 1, self.num_bits + 1] = 1
-        targets = items.new_zeros(batch_size, time, self.num_bits)
-        targets[:, answer:] = items[rows, query + 1]
-        mask = torch.zeros(batch_size, time, dtype=torch.bool)
-        mask[:, answer:] = True
-        return Batch(inputs, targets, mask)
+        question[:, :asked:spacing, self.num_bits] = 1
+        question[:, asked, self.num_bits + 1] = 1
+        question[:, asked + 1 : answer - 1, : self.num_bits] = items[rows, query]
+        question[:, answer - 1, self.num_bits + 1] = 1
+        return ask(question, items[rows, query + 1])
 
     def stored(self, length: Length) -> int:
         assert isinstance(length, int)

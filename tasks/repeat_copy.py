@@ -8,7 +8,7 @@ from pydantic import PositiveInt, validate_call
 
 from ntm.batch import Batch
 from ntm.trace import Phase
-from tasks.base import Length, Task, lengths, random_bits
+from tasks.base import Length, Task, ask, lengths, random_bits
 
 # The paper's counts, 1 to 10, are shown with mean 0 and variance 1. What a number on the channel means does not change
 # with the range of training, so that a trained machine can be asked for any count.
@@ -45,17 +45,14 @@ class RepeatCopy(Task):
         num_vectors, repeats = length
         vectors = random_bits(batch_size, num_vectors, self.num_bits, generator=generator)
         _, (_, delimiter), (_, answer) = self.phases(length)
-        end = answer + repeats * num_vectors
-        inputs = vectors.new_zeros(batch_size, end + 1, self.input_size)
-        inputs[:, :delimiter, : self.num_bits] = vectors
-        inputs[:, delimiter, self.num_bits] = 1
-        inputs[:, delimiter + 1, self.num_bits + 1] = (repeats - MEAN) / DEVIATION
-        targets = vectors.new_zeros(batch_size, end + 1, self.output_size)
-        targets[:, answer:end, : self.num_bits] = vectors.repeat(1, repeats, 1)
-        targets[:, end, self.num_bits] = 1
-        mask = torch.zeros(batch_size, end + 1, dtype=torch.bool)
-        mask[:, answer:] = True
-        return Batch(inputs, targets, mask)
+        question = vectors.new_zeros(batch_size, answer, self.input_size)
+        question[:, :delimiter, : self.num_bits] = vectors
+        question[:, delimiter, self.num_bits] = 1
+        question[:, delimiter + 1, self.num_bits + 1] = (repeats - MEAN) / DEVIATION
+        said = vectors.new_zeros(batch_size, repeats * num_vectors + 1, self.output_size)
+        said[:, :-1, : self.num_bits] = vectors.repeat(1, repeats, 1)
+        said[:, -1, self.num_bits] = 1
+        return ask(question, said)
 
     def stored(self, length: Length) -> int:
         return lengths(length)[0]

@@ -7,7 +7,7 @@ from pydantic import PositiveInt, validate_call
 
 from ntm.batch import Batch
 from ntm.trace import Phase
-from tasks.base import Length, Task, random_bits
+from tasks.base import Length, Task, ask, random_bits
 
 
 class Sort(Task):
@@ -39,16 +39,11 @@ class Sort(Task):
         priorities = 2 * torch.rand(batch_size, length, generator=generator, dtype=vectors.dtype) - 1
         wanted = priorities.argsort(dim=1, descending=True)[:, : self.num_wanted]
         _, (_, delimiter), (_, answer) = self.phases(length)
-        time = answer + wanted.shape[1]
-        inputs = vectors.new_zeros(batch_size, time, self.input_size)
-        inputs[:, :delimiter, : self.num_bits] = vectors
-        inputs[:, :delimiter, self.num_bits] = priorities
-        inputs[:, delimiter, self.num_bits + 1] = 1
-        targets = vectors.new_zeros(batch_size, time, self.num_bits)
-        targets[:, answer:] = vectors.take_along_dim(wanted.unsqueeze(-1), dim=1)
-        mask = torch.zeros(batch_size, time, dtype=torch.bool)
-        mask[:, answer:] = True
-        return Batch(inputs, targets, mask)
+        question = vectors.new_zeros(batch_size, answer, self.input_size)
+        question[:, :delimiter, : self.num_bits] = vectors
+        question[:, :delimiter, self.num_bits] = priorities
+        question[:, delimiter, self.num_bits + 1] = 1
+        return ask(question, vectors.take_along_dim(wanted.unsqueeze(-1), dim=1))
 
     def stored(self, length: Length) -> int:
         assert isinstance(length, int)
