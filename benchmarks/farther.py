@@ -2,8 +2,8 @@
 
     python benchmarks/farther.py outputs/solve/copy_cross_entropy --name "Copy, far beyond" --lengths 120 500 2000
 
-No parameter knows the number of slots, so the best checkpoint of every run in the folder is measured at every length with
-a twentieth more slots than it has to keep vectors. Its initial memory and weightings must be constant.
+No parameter knows the number of slots, so the best checkpoint of every run in the folder is measured at every length
+with a twentieth more slots than it has to keep vectors. Its initial memory and weightings must be constant.
 """
 
 import argparse
@@ -48,8 +48,8 @@ def main() -> None:
     lines = [
         *[f"## {options.name}", "", f"    {shlex.join(command)}", ""],
         *[solve.made([run.results for run in runs if run.results], 1), ""],
-        f"The best checkpoints of seeds {min(found)} to {max(found)}; {options.size} held-out sequences of every length, "
-        "in a memory with a twentieth more slots than vectors.",
+        f"The best checkpoints of seeds {min(found)} to {max(found)}; {options.size} held-out sequences of every "
+        "length, in a memory with a twentieth more slots than vectors.",
         *["", *table(["length", "without a wrong bit", "wrong bits: median (range)"], rows(found)), ""],
         *[f"![Wrong bits over length, a line for every seed]({image})", ""],
     ]
