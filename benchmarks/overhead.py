@@ -5,7 +5,8 @@
 Copy at the default batch. The bare loop draws the batch, runs, differentiates, clips, updates and steps the schedule;
 Lightning does the same with the default callbacks and loggers. Neither measures held-out sequences. In turn, in one
 process, one thread; a round's rate leaves out its first 50 steps. The aim is 90 % of the bare loop's rate. Where the
-machine is busy, the least time that each step took over the rounds says more than the rounds do.
+machine is busy, the least time that each step took over the rounds says more than the rounds do. Lightning alone steps
+a module of one weight that has nothing to compute, without a callback or a logger: what nobody can save.
 
 A second table says what looking costs: of one whole `python train.py`, the time in the callbacks that draw pictures or
 measure heads, and in the test of every step for nan, as a share of its training, and what they take at its end. The aim
@@ -87,6 +88,38 @@ def bare(steps: int) -> list[float]:
     return ends
 
 
+def alone(steps: int) -> list[float]:
+    """When every step of a module of one weight ended."""
+    import lightning as L
+    import torch
+
+    from callbacks.unprofiled import Unprofiled
+
+    ends = []
+
+    class Nothing(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def train_dataloader(self) -> list[int]:
+            return [0] * steps
+
+        def training_step(self, batch: int, batch_idx: int) -> torch.Tensor:
+            return 1 * self.weight
+
+        def on_train_batch_end(self, *_: object) -> None:
+            ends.append(time.perf_counter())
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    off = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
+    trainer = L.Trainer(accelerator="cpu", max_epochs=1, profiler=Unprofiled(), **off)  # type: ignore[arg-type]
+    trainer.fit(Nothing())
+    return ends
+
+
 HOOKS = (
     "on_train_start",
     "on_train_batch_start",
@@ -144,6 +177,7 @@ def main() -> None:
         "bare loop": lambda: bare(steps),
         "train.py": lambda: lightning(steps),
         "train.py callbacks=none logger=csv": lambda: lightning(steps, "callbacks=none", "logger=csv"),
+        "Lightning alone": lambda: alone(steps),
     }
     taken: dict[str, list[list[float]]] = {name: [] for name in variants}
     for number in range(rounds):
@@ -159,8 +193,10 @@ def main() -> None:
     for name, runs in taken.items():
         means = [mean(each) for each in runs]
         rates = [b / m for b, m in zip(base, means, strict=True)]
-        row = [name, spread([1e3 * m for m in means]), spread(rates)]
-        rows.append([*row, f"{1e3 * least[name]:.2f}", f"{least['bare loop'] / least[name]:.2f}"])
+        row = [name, spread([1e3 * m for m in means]), spread(rates), f"{1e3 * least[name]:.2f}"]
+        rows.append([*row, f"{least['bare loop'] / least[name]:.2f}"])
+        if name == "Lightning alone":
+            rows[-1][2] = rows[-1][4] = ""  # it does not do the same
     lines = [f"{rounds} rounds of {steps} steps, the first {warm_up} not counted.", ""]
     headings = ["", "ms a step (range)", "rate against the bare loop (range)", "least ms", "rate by the least"]
     lines += table(headings, rows)
