@@ -179,3 +179,8 @@ def test_no_pictures_takes_away_all_that_default_draws_and_nothing_that_trains()
     left = {name for name, chosen in compose("callbacks=[default,no_pictures]").callbacks.items() if chosen}
     assert left == set(compose().callbacks) - drawn - {"examples"}
     assert {"best", "last", "spikes", "rewind", "solved", "results"} <= left
+
+
+@pytest.mark.parametrize("task", options("task"))
+def test_a_task_is_its_own_recipe(task):
+    assert compose(f"task={task}") == compose(f"experiment={task}")

@@ -434,7 +434,7 @@ def shell(monkeypatch, said):
         ("optimizer.momentum=-1", ["optimizer.momentum=-1"]),
         ("checkpoint=nowhere.ckpt", ["checkpoint=nowhere.ckpt is not a file"]),
         ("hydra.run.dir=${nothing}", ["nothing"]),
-        ("memory=null", ["memory=null is not an option", "all_slots, matrix, none"]),
+        ("memory=null", ["memory=null is not an option", "matrix, none"]),
         ("loss=[null]", ["loss=null is not an option", "cross_entropy, huber"]),
         ("logger=[csv,1]", ["logger=1 is not an option", "csv, tensorboard, wandb"]),
         ("seed=2 debug=true", ["error: debug=true is not an option", "short"]),
