@@ -22,8 +22,10 @@ def validations(metrics: Path) -> list[Row]:
 
 
 @styled
-def learning(rows: list[Row]) -> Figure:
+def learning(rows: list[Row], measured: int) -> Figure:
     """Held-out wrong bits and cost, and what every head does meanwhile, over the training sequences seen.
+
+    A dashed line is where the machine that is `measured` had seen so many.
 
     Where nobody can know the answer, the cost is what is above that of the best guess.
     """
@@ -50,6 +52,7 @@ def learning(rows: list[Row]) -> Figure:
                 curve(ax, rows, key, shade(cmap, i, len(own)), f"{kind} head")
         ax.set_ylabel(name)
     for (ax,) in panels:
+        ax.axvline(measured, color="0.35", linewidth=0.6, linestyle=(0, (3, 2)))
         ax.tick_params(labelbottom=ax is panels[-1][0])
         ax.set_xlim(0, max(row["sequences"] for row in rows))
         ax.xaxis.set_major_formatter("{x:,.0f}")

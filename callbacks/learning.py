@@ -27,4 +27,7 @@ class Learning(Overview):
 
     def figure(self, trainer: L.Trainer, pl_module: Any) -> Figure | None:
         rows = curves.validations(self.metrics)
-        return curves.learning(rows) if rows else None
+        return curves.learning(rows, pl_module.sequences) if rows else None
+
+    def heading(self, trainer: L.Trainer, pl_module: Any) -> str:
+        return f"{self.title(trainer.datamodule)} - measured after {pl_module.sequences:,} sequences (dashed line)"  # type: ignore[attr-defined]

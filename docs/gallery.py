@@ -150,7 +150,7 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
     rows = curves.validations(run_of(str(path)) / "metrics.csv")
     if rows:
         yield (
-            draw("learning", curves.learning(rows), of_all),
+            draw("learning", curves.learning(rows, learner.sequences), of_all),
             "Held-out wrong bits and cost, and peak, gate, strength, shift and sharpening of every head over the "
             "sequences seen.",
             "How it learned, and what its heads did meanwhile.",

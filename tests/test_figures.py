@@ -454,20 +454,21 @@ ROWS = [
 
 
 def test_learning_draws_each_figure_over_the_sequences_seen():
-    wrong, cost, peak = curves.learning(ROWS).axes
+    wrong, cost, peak = curves.learning(ROWS, 800).axes
 
-    near, far = (line.get_xydata().tolist() for line in wrong.lines)
+    near, far, measured = (line.get_xydata().tolist() for line in wrong.lines)
     assert near == [[400, 4], [800, 0]]
     assert far == [[400, 9]]
-    assert [line.get_ydata().tolist() for line in cost.lines] == [[40, 0.1]]
-    assert [line.get_xydata().tolist() for line in peak.lines] == [[[800, 0.8]], [[400, 0.2], [800, 0.9]]]
+    assert measured == [[800, 0], [800, 1]]
+    assert [line.get_ydata().tolist() for line in cost.lines[:-1]] == [[40, 0.1]]
+    assert [line.get_xydata().tolist() for line in peak.lines[:-1]] == [[[800, 0.8]], [[400, 0.2], [800, 0.9]]]
     assert peak.get_xlabel() == "training sequences seen"
 
 
 def test_learning_draws_what_a_guess_costs_above_the_best_one():
     best = [row | {f"{stage}/optimal_bits": 30.0 for stage in ("val", "far")} for row in ROWS[:1]]
-    _, cost, *_ = curves.learning([row | {"far/bits": 90.0} for row in best]).axes
-    assert [line.get_ydata().tolist() for line in cost.lines] == [[10], [60]]
+    _, cost, *_ = curves.learning([row | {"far/bits": 90.0} for row in best], 400).axes
+    assert [line.get_ydata().tolist() for line in cost.lines[:-1]] == [[10], [60]]
     assert cost.get_ylabel() == "bits above\nthe best guess"
 
 
