@@ -106,7 +106,8 @@ def members(group: DictConfig) -> list[str]:
 def main(cfg: DictConfig) -> float | None:
     """Train and measure; the cost on held-out sequences is what a search makes small."""
     choices = HydraConfig.get().runtime.choices
-    log.info(" ".join(f"{key}={choices.get(key, cfg[key])}" for key in cfg if key in choices or key == "seed"))
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # Lightning starts the other processes of a run by the same command
+        log.info(" ".join(f"{key}={choices.get(key, cfg[key])}" for key in cfg if key in choices or key == "seed"))
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(cfg, check, run)
     name_in_wandb(cfg)
