@@ -274,7 +274,7 @@ def check(cfg: DictConfig) -> "Trainer":
 
 def quiet() -> None:
     """Leave on the terminal what is about the run: no advertising, no advice that does not apply here."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).handlers.clear()  # Hydra's handlers print the same line again
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "fontTools"):
         logging.getLogger(name).setLevel(logging.WARNING)  # the last tells of every glyph in a picture for print
