@@ -24,7 +24,7 @@ from measure import options, progress, report, table
 TINY = (
     "experiment=tiny_copy",
     "logger=csv",
-    "callbacks=[none,spikes,heads]",
+    "callbacks=[none,heads]",
     "trainer.val_check_interval=5",
     "trainer.log_every_n_steps=2",
     "task.validation_size=8",
@@ -43,7 +43,7 @@ VARIANTS = {
     "copy, fused": ("engine=fused",),
     "recall, eager": ("engine=eager", *RECALL),
     "recall, fused": ("engine=fused", *RECALL),
-    "copy, fused, averaged": ("engine=fused", "callbacks=[none,average,spikes,heads]"),
+    "copy, fused, averaged": ("engine=fused", "callbacks=[none,average,heads]"),
     "copy, fused, averaged, without schedule": ("engine=fused", "scheduler=constant", "callbacks=[none,average]"),
     "copy, fused, going back to the best and settling": ("engine=fused", *REWINDS),
 }

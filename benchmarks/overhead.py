@@ -64,13 +64,10 @@ def lightning(steps: int, *words: str) -> list[float]:
 
 def bare(steps: int) -> list[float]:
     """When every step ended."""
-    from torch.nn.utils import get_total_norm
-
-    from callbacks.spikes import ClipSpikes
+    from torch.nn.utils import clip_grad_value_
 
     with TemporaryDirectory() as folder:
-        task, learner, trainer = wired(folder, steps, "logger=csv", "callbacks=[none,spikes]")
-    (clip,) = (callback for callback in trainer.callbacks if isinstance(callback, ClipSpikes))
+        task, learner, trainer = wired(folder, steps, "logger=csv", "callbacks=none")
     parameters = list(learner.parameters())
     optimizer = learner.optimizer(parameters)
     scheduler = learner.scheduler(optimizer)
@@ -80,8 +77,7 @@ def bare(steps: int) -> list[float]:
         loss = learner.loss(learner.machine(inputs), targets, mask)
         optimizer.zero_grad()
         loss.backward()
-        learner.norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-        clip.on_before_optimizer_step(trainer, learner, optimizer)
+        clip_grad_value_(parameters, trainer.gradient_clip_val)
         optimizer.step()
         scheduler.step()
         ends.append(time.perf_counter())

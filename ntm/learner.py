@@ -52,7 +52,6 @@ class Learner(L.LightningModule):
         self.sequences = 0
         self.sequences_before = 0  # the step at hand
         self.unstepped = 0  # sequences whose gradients no step has taken yet
-        self.norm: Tensor | None = None  # of the gradient
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes here which hook it calls, 44 times a step, and a module would search its parts for each.
@@ -76,9 +75,7 @@ class Learner(L.LightningModule):
         return loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Differentiate, and leave the gradient's `norm` to whoever wants it.
-
-        Ends the run where the loss or the gradient is not finite, before any weight has taken it.
+        """Differentiate, and end the run where the loss or the gradient is not finite, before any weight has taken it.
 
         Raises:
             FloatingPointError: it is not; says at which step, which tensor was the first, and what is left.
@@ -87,19 +84,19 @@ class Learner(L.LightningModule):
         # The optimiser has its parameters at hand; a module would walk over all its parts.
         groups = self.trainer.optimizers[0].param_groups
         gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
-        self.norm = get_total_norm(gradients)
-        if self.trainer.gradient_clip_val and not isfinite(self.norm.item()):
+        norm = get_total_norm(gradients).item()
+        if self.trainer.gradient_clip_val and not isfinite(norm):
             # Squares overflow long before the numbers do, which are about to be clipped: 1e28 after 200 steps, say.
-            self.norm = get_total_norm([gradient.double() for gradient in gradients]).to(self.norm.dtype)
-        self.check_finite(loss, self.norm)
+            norm = get_total_norm([gradient.double() for gradient in gradients]).item()
+        self.check_finite(loss, norm)
 
-    def check_finite(self, loss: Tensor, norm: Tensor) -> None:
+    def check_finite(self, loss: Tensor, norm: float) -> None:
         """End the run where the loss or the norm of its gradient is not finite.
 
         Raises:
             FloatingPointError: as `backward`.
         """
-        if not isfinite(loss.item() + norm.item()):
+        if not isfinite(loss.item() + norm):
             saved = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
             newest = next((c.best_model_path for c in saved if c.monitor is None and c.best_model_path), "none yet")
             name = culprit(self.machine, self.batch, loss)

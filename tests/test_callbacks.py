@@ -32,7 +32,6 @@ from callbacks.redraw import RedrawInitialStates
 from callbacks.results import table
 from callbacks.rewind import Rewind
 from callbacks.solved import Solved
-from callbacks.spikes import ClipSpikes
 from callbacks.unprofiled import skip_empty_hooks
 from callbacks.weightings import Weightings
 from callbacks.written_and_read import WrittenAndRead
@@ -648,56 +647,6 @@ def test_a_resumed_run_does_not_redraw_again(tmp_path):
     assert len(watch.seen) == 5
     assert watch.changes() == []
     assert torch.equal(resumed.machine.memory.M_0.value, redrawn)
-
-
-def norms_after(callback: ClipSpikes, norms: list[float]) -> list[float]:
-    """What is left of gradients of these norms."""
-    module = torch.nn.Linear(3, 2)
-    trainer, optimizer = L.Trainer(logger=False, enable_checkpointing=False), torch.optim.SGD(module.parameters(), lr=1)
-    left = []
-    for norm in norms:
-        for parameter in module.parameters():
-            parameter.grad = torch.ones_like(parameter) * norm / 8**0.5
-        module.norm = total_norm(module)
-        callback.on_before_optimizer_step(trainer, module, optimizer)
-        left.append(float(total_norm(module)))
-    return left
-
-
-def total_norm(module: torch.nn.Module) -> torch.Tensor:
-    return torch.nn.utils.get_total_norm([p.grad for p in module.parameters()])
-
-
-def test_a_spike_is_cut_to_a_multiple_of_the_usual_norm():
-    assert norms_after(ClipSpikes(factor=10, memory=100), [1, 1, 9, 300, 1, 0.001]) == pytest.approx(
-        [1, 1, 9, 10 * (1 + 0.08), 1, 0.001], rel=1e-3
-    )
-
-
-def test_the_usual_norm_follows_the_gradient_both_ways():
-    falling = [0.97**step for step in range(1000)]
-    assert norms_after(ClipSpikes(factor=10, memory=20), [*falling, 1.0])[-1] < 1e-10
-    rising = [1.05**step for step in range(300)]
-    assert norms_after(ClipSpikes(factor=10, memory=20), rising) == pytest.approx(rising, rel=1e-4)
-
-
-def test_a_spike_does_not_open_the_door_to_the_next():
-    left = norms_after(ClipSpikes(factor=10, memory=100), [1.0] * 10 + [1e6] * 5)
-    assert left[-5:] == pytest.approx([10 * 1.09**n for n in range(5)], rel=1e-3)
-
-
-def test_a_gradient_that_is_not_finite_leaves_the_usual_norm_finite():
-    callback = ClipSpikes(factor=10, memory=100)
-    norms_after(callback, [1.0, float("nan"), float("inf")])
-    assert callback.usual is not None
-    assert callback.usual.isfinite()
-
-
-def test_the_usual_norm_survives_a_checkpoint():
-    before, after = ClipSpikes(factor=10, memory=100), ClipSpikes(factor=10, memory=100)
-    norms_after(before, [1.0, 2.0, 3.0])
-    after.load_state_dict(before.state_dict())
-    assert norms_after(after, [500.0]) == norms_after(before, [500.0])
 
 
 def test_the_figures_of_a_head_are_means_over_the_steps():

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 import train
 from callbacks.loggers import Wandb
-from callbacks.spikes import ClipSpikes
+from callbacks.rewind import Rewind
 from tasks.base import lengths
 
 FAMILIES = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name[0].isalpha())
@@ -81,9 +81,9 @@ def test_several_loggers_at_once(tmp_path):
 
 
 def test_null_switches_a_callback_or_a_logger_off(tmp_path):
-    words = ("callbacks=[none,spikes]", "callbacks.spikes=null", "logger=[csv,wandb]", "logger.wandb=null")
+    words = ("callbacks=[none,rewind]", "callbacks.rewind=null", "logger=[csv,wandb]", "logger.wandb=null")
     *_, trainer = train.build(compose(*TINY, *words, f"output_dir={tmp_path}"))
-    assert not any(isinstance(callback, ClipSpikes) for callback in trainer.callbacks)
+    assert not any(isinstance(callback, Rewind) for callback in trainer.callbacks)
     assert not any(isinstance(logger, Wandb) for logger in trainer.loggers)
 
 
@@ -178,7 +178,7 @@ def test_no_pictures_takes_away_all_that_default_draws_and_nothing_that_trains()
     drawn = set(compose("callbacks=pictures").callbacks)
     left = {name for name, chosen in compose("callbacks=[default,no_pictures]").callbacks.items() if chosen}
     assert left == set(compose().callbacks) - drawn - {"examples"}
-    assert {"best", "last", "spikes", "rewind", "solved", "results"} <= left
+    assert {"best", "last", "rewind", "solved", "results"} <= left
 
 
 @pytest.mark.parametrize("task", options("task"))
