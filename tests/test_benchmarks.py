@@ -16,6 +16,7 @@ from conf.check import OUTCOME
 
 sys.path.append(str(ROOT / "benchmarks"))
 
+import counting
 import farther
 import measure
 import paper
@@ -192,6 +193,17 @@ def test_machines_are_measured_with_slots_for_their_length_and_counted_where_the
     found = {1: {20: 0.0, 200: 0.0}, 2: {20: 0.0, 200: 3.0}}
     assert farther.rows(found) == [["20", "2 of 2", "0"], ["200", "1 of 2", "1.5 (0-3)"]]
     assert len(farther.picture(found, "copy").axes[0].lines) == 2
+
+
+def test_a_machine_counts_as_far_as_it_learned_and_no_further():
+    said = counting.measure(
+        *counting.load(ROOT / "models/repeat_copy.ckpt"), counts=[1, 7, 10, 20], num_vectors=3, size=4
+    )
+    assert {count: said[count] for count in (1, 7, 10)} == {1: 1, 7: 7, 10: 10}
+    assert said[20] < 20
+    found = {1: said, 2: {**said, 10: 11.0}}
+    assert counting.rows(found)[:3:2] == [["1", "1", "2 of 2"], ["10", "10.5 (10-11)", "1 of 2"]]
+    assert len(counting.picture(found, 10).axes[0].lines) == 3
 
 
 def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_what_is_missing(tmp_path):
