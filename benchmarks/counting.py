@@ -1,9 +1,13 @@
-"""Ask machines of repeat copy for more repeats than they learned, and record in docs/results.md how many they say.
+"""Ask machines of repeat copy for more repeats than they learned, see how they count, and record it in docs/results.md.
 
     python benchmarks/counting.py outputs/solve/repeat_copy --name "Repeat copy, counting" --counts 1 5 10 11 12 15 20
 
 A machine says how far it counts by its first end marker. The best checkpoint of every run in the folder is given time
 for half as many repeats again as the largest count, so that a marker may also come late.
+
+How it counts is read off the state of its controller, which must have one: least squares find the linear function of
+the state that comes closest to the repeats that are left, over all counts learned from and after every repeat. Then
+other sequences, of every count, are read by it.
 """
 
 import argparse
@@ -14,7 +18,9 @@ from typing import TYPE_CHECKING
 
 import solve
 import torch
+from jaxtyping import Float
 from measure import progress, put, table
+from torch import Tensor
 
 import summarize
 from evaluate import configuration, rebuild
@@ -25,7 +31,9 @@ from tasks.base import Task, lengths
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Counts = dict[int, float]  # repeats to the first end marker, by how many were asked for
+VECTORS = 5  # of a sequence
+Said = dict[int, float]  # repeats to the first end marker, by how many were asked for
+Left = dict[int, list[float]]  # repeats left after 0, 1, 2, ..., as they are read off the controller, likewise
 
 
 def main() -> None:
@@ -33,29 +41,37 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of runs")
     parser.add_argument("--name", required=True, help="heading of the record")
     parser.add_argument("--counts", type=int, nargs="+", required=True)
-    parser.add_argument("--vectors", type=int, default=5, help="of a sequence")
     parser.add_argument("--size", type=int, default=16, help="held-out sequences of a count")
     options = parser.parse_args()
 
     runs = [run for run in summarize.read_runs(options.folder) if run.results]
     if not runs:
         raise SystemExit(f"{options.folder} holds no run that has finished. Give a folder of runs.")
-    found: dict[int, Counts] = {}
+    said: dict[int, Said] = {}
+    left: dict[int, Left] = {}
     for run in runs:
         progress(f"seed {run.seed}")
         task, machine = load(run.folder / "checkpoints" / "best.ckpt")
-        found[run.seed] = measure(task, machine, options.counts, options.vectors, options.size)
+        said[run.seed] = ends(task, machine, options.counts, options.size)
+        left[run.seed] = counter(task, machine, options.counts, options.size)
     command = ["python", "benchmarks/counting.py", str(options.folder), "--name", options.name]
     command += ["--counts", *map(str, options.counts)]
     image = f"images/counting_{options.folder.name}.png"
-    solve.save(picture(found, lengths(task.max_length)[1]), solve.RECORDS.parent / image)
+    solve.save(picture(said, left, lengths(task.max_length)[1]), solve.RECORDS.parent / image)
+    headings = [
+        "asked for",
+        "said: median (range) over seeds",
+        "as asked",
+        "left at the start, as read off: median (range)",
+    ]
     lines = [
         *[f"## {options.name}", "", f"    {shlex.join(command)}", ""],
         *[solve.made([run.results for run in runs if run.results], 1), ""],
-        f"The best checkpoints of seeds {min(found)} to {max(found)}, asked for {options.vectors} vectors: repeats up "
-        f"to the first end marker, the median of {options.size} held-out sequences.",
-        *["", *table(["asked for", "said: median (range) over seeds", "as asked"], rows(found)), ""],
-        *[f"![Repeats said over repeats asked for, a line for every seed]({image})", ""],
+        f"The best checkpoints of seeds {min(said)} to {max(said)}, asked for {VECTORS} vectors. Said: repeats up to "
+        f"the first end marker, the median of {options.size} held-out sequences. Left: what a linear function of the "
+        "controller's state, fitted to the repeats left over all counts learned from, says before the first repeat.",
+        *["", *table(headings, rows(said, left)), ""],
+        *[f"![Repeats said over repeats asked for, and repeats left after each, for every seed]({image})", ""],
     ]
     put(solve.RECORDS, options.name, lines, "# Results\n")
     print("\n".join(lines))
@@ -70,47 +86,92 @@ def load(path: Path) -> tuple[Task, Machine]:
     return task, learner.machine
 
 
+def questions(task: Task, count: int, size: int, seed: int) -> tuple[Float[Tensor, "batch time input"], int]:
+    """Sequences with one count, blank from the step on that is returned beside them."""
+    generator = torch.Generator().manual_seed(seed)
+    return task.sample((VECTORS, count), size, generator).inputs, task.phases((VECTORS, count))[-1].start
+
+
 @torch.no_grad()
-def measure(task: Task, machine: Machine, counts: list[int], num_vectors: int, size: int) -> Counts:
+def ends(task: Task, machine: Machine, counts: list[int], size: int) -> Said:
     """How many repeats a machine says, up to its first end marker: infinity where there is none."""
     said = {}
     for count in counts:
-        inputs, *_ = task.sample((num_vectors, count), size, torch.Generator().manual_seed(count))
-        start = task.phases((num_vectors, count))[-1].start
-        steps = start + num_vectors * max(counts) * 3 // 2
+        inputs, start = questions(task, count, size, seed=count)
+        steps = start + VECTORS * max(counts) * 3 // 2
         blanks = inputs.new_zeros(size, steps - inputs.shape[1], task.input_size)
-        ends = machine(torch.cat([inputs, blanks], dim=1))[:, start:, -1] > 0
-        first = torch.where(ends.any(1), ends.int().argmax(1), torch.inf)
-        said[count] = median(first.tolist()) / num_vectors
+        is_end = machine(torch.cat([inputs, blanks], dim=1))[:, start:, -1] > 0
+        first = torch.where(is_end.any(1), is_end.int().argmax(1), torch.inf)
+        said[count] = median(first.tolist()) / VECTORS
     return said
 
 
-def rows(found: dict[int, Counts]) -> list[list[str]]:
+@torch.no_grad()
+def counter(task: Task, machine: Machine, counts: list[int], size: int) -> Left:
+    """What is left after every repeat, as a linear function of the controller's state says: means over sequences."""
+    low, high = lengths(task.min_length)[1], lengths(task.max_length)[1]
+    states, left = [], []
+    for count in range(low, high + 1):
+        for done, state in enumerate(after_repeats(task, machine, count, 4 * size, seed=0)):
+            states.append(state)
+            left.append(state.new_full((len(state), 1), float(count - done)))
+    # Directions that the states hardly take are left out: what they would add to a state of another count is chance.
+    fitted = torch.linalg.lstsq(affine(torch.cat(states)), torch.cat(left), rcond=1e-3, driver="gelsd").solution
+    return {
+        count: [(affine(state) @ fitted).mean().item() for state in after_repeats(task, machine, count, size, seed=1)]
+        for count in counts
+    }
+
+
+def after_repeats(task: Task, machine: Machine, count: int, size: int, seed: int) -> list[Float[Tensor, "batch state"]]:
+    """The controller's state before the first repeat, and after every one."""
+    inputs, start = questions(task, count, size, seed)
+    states = [torch.cat(step.state.controller, dim=1) for step in machine.steps(inputs)]
+    return states[start - 1 :: VECTORS]
+
+
+def affine(states: Float[Tensor, "batch state"]) -> Float[Tensor, "batch state+1"]:
+    return torch.cat([states, torch.ones_like(states[:, :1])], dim=1)
+
+
+def rows(said: dict[int, Said], left: dict[int, Left]) -> list[list[str]]:
     return [
-        [f"{count}", str(summarize.spread(said)), f"{said.count(count)} of {len(said)}"]
-        for count in next(iter(found.values()))
-        if (said := [each[count] for each in found.values()])
+        [f"{count}", str(summarize.spread(ends)), f"{ends.count(count)} of {len(ends)}", str(summarize.spread(starts))]
+        for count in next(iter(said.values()))
+        if (ends := [each[count] for each in said.values()]) and (starts := [each[count][0] for each in left.values()])
     ]
 
 
-def picture(found: dict[int, Counts], learned: int) -> "Figure":
-    """Repeats said over repeats asked for, a line for every seed; shaded as far as was learned from."""
+def picture(said: dict[int, Said], left: dict[int, Left], learned: int) -> "Figure":
+    """Repeats said over repeats asked for, shaded as far as was learned from, and repeats left while they are said."""
     from matplotlib.figure import Figure
 
     from callbacks.drawing import COLOURS, styled
 
+    asked = list(next(iter(said.values())))
+    shown = [count for count in asked if count in (learned // 2, learned, 2 * learned)]
+
     @styled
     def draw() -> Figure:
-        figure = Figure(figsize=(5, 3.2), layout="constrained")
-        ax = figure.subplots()
-        asked = list(next(iter(found.values())))
-        ax.plot(asked, asked, "--", color="0.5", linewidth=1, label="as asked")
-        for said in found.values():
-            ax.plot(*zip(*said.items(), strict=True), ".-", color=COLOURS[0], linewidth=0.8, alpha=0.5)
-        ax.axvspan(0, learned, color="0.9", label="learned from", zorder=0)
-        limits = (0, max(asked))
-        ax.set(xlabel="repeats asked for", ylabel="repeats to the first end marker", xlim=limits, ylim=limits)
-        ax.legend()
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        ends, counter = figure.subplots(1, 2)
+        ends.plot(asked, asked, "--", color="0.5", linewidth=1, label="as asked")
+        for each in said.values():
+            ends.plot(*zip(*each.items(), strict=True), ".-", color=COLOURS[0], linewidth=0.8, alpha=0.5)
+        ends.axvspan(0, learned, color="0.9", label="learned from", zorder=0)
+        ends.set(
+            xlabel="repeats asked for", ylabel="repeats to the first end marker", xlim=(0, None), ylim=(0, max(asked))
+        )
+        ends.legend()
+        for count, colour in zip(shown, COLOURS[1:], strict=False):
+            counter.plot([0, count], [count, 0], "--", color=colour, linewidth=1)
+            for each in left.values():
+                counter.plot(each[count], color=colour, linewidth=0.8, alpha=0.5)
+            counter.plot([], color=colour, label=f"asked for {count}")
+        counter.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+        counter.set(xlabel="repeats said", ylabel="repeats left, as read off the controller", xlim=(0, None))
+        counter.xaxis.get_major_locator().set_params(integer=True)
+        counter.legend()
         return figure
 
     return draw()

@@ -195,15 +195,19 @@ def test_machines_are_measured_with_slots_for_their_length_and_counted_where_the
     assert len(farther.picture(found, "copy").axes[0].lines) == 2
 
 
-def test_a_machine_counts_as_far_as_it_learned_and_no_further():
-    said = counting.measure(
-        *counting.load(ROOT / "models/repeat_copy.ckpt"), counts=[1, 7, 10, 20], num_vectors=3, size=4
-    )
+def test_a_machine_counts_down_as_far_as_it_learned_and_no_further():
+    task, machine = counting.load(ROOT / "models/repeat_copy.ckpt")
+    said = counting.ends(task, machine, [1, 7, 10, 20], size=4)
     assert {count: said[count] for count in (1, 7, 10)} == {1: 1, 7: 7, 10: 10}
     assert said[20] < 20
-    found = {1: said, 2: {**said, 10: 11.0}}
-    assert counting.rows(found)[:3:2] == [["1", "1", "2 of 2"], ["10", "10.5 (10-11)", "1 of 2"]]
-    assert len(counting.picture(found, 10).axes[0].lines) == 3
+    left = counting.counter(task, machine, [3, 7, 20], size=4)
+    for count in (3, 7):
+        assert left[count] == pytest.approx(range(count, -1, -1), abs=0.5)
+    assert len(left[20]) == 21
+    assert left[20][0] < 18
+    found, lefts = {1: said, 2: {**said, 10: 11.0}}, {seed: {10: [9.0]} for seed in (1, 2)}
+    assert counting.rows({1: {10: 10.0}, 2: {10: 11.0}}, lefts) == [["10", "10.5 (10-11)", "1 of 2", "9"]]
+    assert len(counting.picture(found, {1: {10: [10.0], 20: [12.0]}}, 10).axes) == 2
 
 
 def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_what_is_missing(tmp_path):
