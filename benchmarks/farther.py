@@ -33,9 +33,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=16, help="held-out sequences of a length")
     options = parser.parse_args()
 
-    runs = [run for run in summarize.read_runs(options.folder) if run.results]
-    if not runs:
-        raise SystemExit(f"{options.folder} holds no run that has finished. Give a folder of runs.")
+    runs = solve.finished(options.folder)
     found: dict[int, Errors] = {}
     for run in runs:
         progress(f"seed {run.seed}")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from measure import ROOT, processor, put, table
 
-from summarize import LEARNED, Curve, Run, band, first_below, read_curve, read_run, spread
+from summarize import LEARNED, Curve, Run, band, first_below, read_curve, read_run, read_runs, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,6 +72,18 @@ def run(folder: Path, seed: int, overrides: list[str]) -> Run:
     left = read_run(place)
     print(f"seed {seed}: {left.outcome}", flush=True)
     return left
+
+
+def finished(folder: Path) -> list[Run]:
+    """The runs in a folder that have results.
+
+    Raises:
+        SystemExit: there are none.
+    """
+    runs = [run for run in read_runs(folder) if run.results]
+    if not runs:
+        raise SystemExit(f"{folder} holds no run that has finished. Give a folder of runs.")
+    return runs
 
 
 def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
