@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from conf.check import ConfigError, exit_on_mistake, explained
-from train import build, warn_if_crowded
+from conf.check import ConfigError, check_target, exit_on_mistake, explained
+from train import build, members, warn_if_crowded
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -82,8 +82,15 @@ def evaluate(overrides: DictConfig) -> None:
 
 
 def configuration(checkpoint: dict[str, Any]) -> DictConfig:
-    """What a checkpoint was trained under, to be measured here: what the training ran on need not be."""
+    """What a checkpoint was trained under, to be measured here: what it ran on and what watched it need not be."""
     cfg = OmegaConf.create(checkpoint["config"])
+    for name in members(cfg.callbacks):
+        where = f"callbacks.{name}._target_"
+        try:
+            check_target(where, OmegaConf.select(cfg, where))
+        except ConfigError as error:
+            logging.warning(f"warning: {error} It watched the training; this goes on without it.")
+            del cfg.callbacks[name]
     cfg.logger = {}
     cfg.trainer.update(accelerator="cpu", devices=1, num_nodes=1, strategy="auto")
     if cfg.engine == "fused":

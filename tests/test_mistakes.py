@@ -399,6 +399,15 @@ def test_an_evaluation_lands_in_its_run_whatever_device_that_had(place, beside, 
     assert list((tmp_path / beside).glob("*/results.json"))
 
 
+def test_a_machine_is_measured_without_what_watched_its_training_and_is_gone(checkpoint, tmp_path, caplog):
+    kept = torch.load(checkpoint, weights_only=True)
+    kept["config"]["callbacks"] |= {"bygone": {"_target_": "callbacks.bygone.Bygone", "every": 3}}
+    torch.save(kept, tmp_path / "kept.ckpt")
+    evaluate.evaluate(OmegaConf.create({"checkpoint": str(tmp_path / "kept.ckpt")}))
+    assert list(tmp_path.glob("evaluation/*/results.json"))
+    assert "callbacks.bygone._target_=callbacks.bygone.Bygone does not exist" in caplog.text
+
+
 def test_nothing_goes_on_from_a_machine_that_was_shipped_without_its_training(said):
     shipped = ROOT / "models/copy.ckpt"
     line = said(lambda: train.check(compose(f"checkpoint={shipped}")))
