@@ -102,6 +102,9 @@ def test_a_trial_that_does_worse_than_others_did_is_pruned(tmp_path):
         ((LR, "hydra.sweeper.objectives.cost=least"), "hydra.sweeper.objectives.cost=least should be minimize"),
         (("seed=1",), "There is nothing to search"),
         ((LR, "seed=1,2"), "seed=1,2 would be searched, as if one seed were better than another"),
+        ((LR, "task.batch_size=0"), "task.batch_size=0 should be greater than 0"),
+        (("optimizer.lr=interval(-1,1)",), "optimizer.lr=-1"),
+        (("memory.shift_range=3,5,4",), "memory.shift_range=4"),
         ((LR, "hydra.run.dir=best"), "hydra.run.dir=best is of one run. Say where a sweep goes by hydra.sweep.dir"),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -30,22 +31,10 @@ class Grid(BasicSweeper):
         Raises:
             ConfigError: one is a mistake, or the folder of one holds another.
         """
-        from train import check
-
-        here = self.config.hydra.runtime.choices["hydra/launcher"] in ("basic", "joblib")
         first = sum(map(len, (self.overrides or [])[: self.batch_index - 1]))
         for number, overrides in enumerate(batch, start=first):
-            job = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            with open_dict(job):
-                job.hydra.job.id = job.hydra.job.num = number
-            folder = Path(job.hydra.sweep.dir, job.hydra.sweep.subdir)
-            cfg = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
-            cfg.output_dir = str(folder)
-            if here:
-                check(cfg)
-            else:  # another machine may have what this one lacks
-                check_settings(cfg)
-            check_same(folder, list(job.hydra.overrides.task))
+            job = check_job(self.hydra_context.config_loader, self.config, list(overrides), number)
+            check_same(Path(job.hydra.sweep.dir, job.hydra.sweep.subdir), list(job.hydra.overrides.task))
         self.launched = True  # now
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -72,6 +61,26 @@ class Grid(BasicSweeper):
         finally:
             if any(folder.glob("*/.hydra/overrides.yaml")):
                 summarize(folder)
+
+
+def check_job(loader: ConfigLoader, config: DictConfig, overrides: list[str], number: int) -> DictConfig:
+    """A job of a sweep, composed and checked as far as this machine can.
+
+    Raises:
+        ConfigError: it is a mistake.
+    """
+    from train import check
+
+    job = loader.load_sweep_config(config, overrides)
+    with open_dict(job):
+        job.hydra.job.id = job.hydra.job.num = number
+    cfg = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
+    cfg.output_dir = str(Path(job.hydra.sweep.dir, job.hydra.sweep.subdir))
+    if config.hydra.runtime.choices["hydra/launcher"] in ("basic", "joblib"):
+        check(cfg)
+    else:  # another machine may have what this one lacks
+        check_settings(cfg)
+    return job
 
 
 def check_same(folder: Path, overrides: list[str]) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from conf.check import OUTCOME, ConfigError, is_pruned
+from hydra_plugins.ntm_lab.grid import check_job
 
 if TYPE_CHECKING:
     import optuna
@@ -56,6 +58,8 @@ class Search(Sweeper):
         self.sampler = sampler
         self.params = {str(key): str(value) for key, value in params.items()}
 
+    config: DictConfig
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config = config
         self.folder = Path(config.hydra.sweep.dir)
@@ -67,26 +71,23 @@ class Search(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         words = [f"{key}={value}" for key, value in self.params.items()] + arguments
         parsed = OverridesParser.create(config_loader=self.config_loader).parse_overrides(words)
-        overrides = {override.get_key_element(): override for override in parsed}  # the last of a key counts
-        study, failed = self.study(list(overrides.values())), 0
+        overrides = list({override.get_key_element(): override for override in parsed}.values())  # the last one counts
+        self.check(overrides)
+        study, failed = self.study(overrides), 0
         while batch := self.next_trials(study, self.n_trials - failed):
-            failed += self.run(study, batch, list(overrides.values()))
+            failed += self.run(study, batch, overrides)
         report(study, self.folder)
         if failed:
             raise SystemExit(1)
 
-    def study(self, overrides: list[Override]) -> "optuna.Study":
-        """The study of this folder, new or old.
+    def check(self, overrides: list[Override]) -> None:
+        """Find before any trial what would be wrong with all of them, or with those at the ends of the ranges.
 
         Raises:
-            ConfigError: optuna is not there, a setting is wrong, or the folder holds another search.
+            ConfigError: optuna is not there, or a setting is wrong.
         """
-        try:
-            import optuna
-        except ImportError as error:
-            raise ConfigError("search=optuna needs Optuna. Run: pip install -e '.[sweep]'.") from error
-        from callbacks.pruning import DATABASE, STUDY, storage
-
+        if find_spec("optuna") is None:
+            raise ConfigError("search=optuna needs Optuna. Run: pip install -e '.[sweep]'.")
         for name, value in {"n_trials": self.n_trials, "max_batch_size": self.max_batch_size}.items():
             if value < 1:
                 raise ConfigError(f"hydra.sweeper.{name}={value} should be greater than 0. Give another value.")
@@ -100,6 +101,19 @@ class Search(Sweeper):
                 f"{seeds[0]} would be searched, as if one seed were better than another. Choose one; run the "
                 "best that was found over many, with -m."
             )
+        for end in (0, -1):
+            check_job(self.config_loader, self.config, [at_end(override, end) for override in overrides], 0)
+
+    def study(self, overrides: list[Override]) -> "optuna.Study":
+        """The study of this folder, new or old.
+
+        Raises:
+            ConfigError: the folder holds another search.
+        """
+        import optuna
+
+        from callbacks.pruning import DATABASE, STUDY, storage
+
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.alone():
@@ -194,6 +208,18 @@ def word(trial: "optuna.Trial", override: Override) -> str:
         return f"{key}={suggest(key, low, high, log='log' in sweep.tags)}"
     values = list(override.sweep_iterator(transformer=Transformer.encode))
     return f"{key}={trial.suggest_categorical(key, [str(value) for value in values])}"
+
+
+def at_end(override: Override, end: int) -> str:
+    """An override with the first (0) or the last (-1) of its values, where it is to be searched."""
+    sweep = override.value()
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    if isinstance(sweep, IntervalSweep):
+        values: list[Any] = [sweep.start, sweep.end]
+    else:
+        values = list(override.sweep_iterator(transformer=Transformer.encode))
+    return f"{override.get_key_element()}={values[end]}"
 
 
 def this_process() -> dict[str, Any]:
