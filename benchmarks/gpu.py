@@ -16,9 +16,9 @@ from measure import Setting, Turns, number, options, progress, report, table
 
 def main() -> None:
     args = options(__doc__).parse_args()
-    found = torch.accelerator.current_accelerator()
+    found = torch.accelerator.current_accelerator(check_available=True)
     if found is None and not args.quick:
-        raise SystemExit("torch finds no GPU here. --quick runs everything on the CPU.")
+        raise SystemExit("torch finds no GPU here, or no driver for it. --quick runs everything on the CPU.")
     device, name = ("cpu", "no GPU") if found is None else (found.type, name_of(found))
     batches = [1, 2] if args.quick else [1, 16, 64, 256, 1024, 4096]
     rounds, small = (1, {"steps": 3, "slots": 16}) if args.quick else (args.rounds, {})
