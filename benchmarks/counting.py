@@ -133,11 +133,12 @@ def affine(states: Float[Tensor, "batch state"]) -> Float[Tensor, "batch state+1
 
 
 def rows(said: dict[int, Said], left: dict[int, Left]) -> list[list[str]]:
-    return [
-        [f"{count}", str(summarize.spread(ends)), f"{ends.count(count)} of {len(ends)}", str(summarize.spread(starts))]
-        for count in next(iter(said.values()))
-        if (ends := [each[count] for each in said.values()]) and (starts := [each[count][0] for each in left.values()])
-    ]
+    shown = []
+    for count in next(iter(said.values())):
+        ends, starts = [each[count] for each in said.values()], [each[count][0] for each in left.values()]
+        end, start = str(summarize.spread(ends)).replace("inf", "never"), str(summarize.spread(starts))
+        shown.append([f"{count}", end, f"{ends.count(count)} of {len(ends)}", start])
+    return shown
 
 
 def picture(said: dict[int, Said], left: dict[int, Left], learned: int) -> "Figure":

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from conf.check import ConfigError, exit_on_mistake
 from conf.resume import chosen
-from evaluate import run_of
+from evaluate import configuration, run_of
 from ntm.checkpoints import read_checkpoint
 
 KEPT = ("state_dict", "config", "sequences", "pytorch-lightning_version")
@@ -34,6 +35,7 @@ def main() -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     shipped = {key: checkpoint[key] for key in KEPT}
+    shipped["config"] = OmegaConf.to_container(configuration(checkpoint))
     shipped["config"]["output_dir"] = "."  # the run's folder is nobody else's
     shipped["origin"] = origin(source)
     torch.save(shipped, target)

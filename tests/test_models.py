@@ -46,5 +46,6 @@ def measured(folder: Path, path: Path, *chosen: str) -> dict[str, float]:
     command = [sys.executable, str(ROOT / "evaluate.py"), f"checkpoint={path}", f"output_dir={folder / 'out'}", *chosen]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "does not exist" not in done.stdout
     (figures,) = json.loads((folder / "out/results.json").read_text())["test"].values()
     return figures
