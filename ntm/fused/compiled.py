@@ -24,14 +24,14 @@ VERSION = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).he
 
 def stage(function: Callable[..., Any]) -> Any:
     """A function that is compiled into the kernels that call it, without what tests wrap around it to check shapes."""
-    return njit(inspect.unwrap(function))
+    return njit(inspect.unwrap(function), forceinline=True, _nrt=False)
 
 
 def kernel(function: Callable[..., None]) -> Any:
     """Compile at the first call, or load what an earlier process compiled; run without the interpreter's lock."""
     function = inspect.unwrap(function)
     # As numpy divides: a check for 0 would keep a loop from being made of vectors.
-    compiled: Any = njit(nogil=True, error_model="numpy")(function)
+    compiled: Any = njit(nogil=True, error_model="numpy", _nrt=False)(function)
     compiled._cache = Cache(function)
     return compiled
 

@@ -22,7 +22,7 @@ from ntm.fused.compiled import kernel, stage
 from ntm.fused.interface import squash_backward, squash_forward
 from ntm.fused.parameters import Array, operand_size, start_forward, start_of
 from ntm.fused.products import multiply_add
-from ntm.fused.simd import LANES, address, flush_denormals, load_first, restore_denormals, spread, store_first
+from ntm.fused.simd import LANES, address, copy, flush_denormals, load_first, restore_denormals, spread, store_first
 
 EVERY = 8  # steps from one memory on the tape to the next; those between are written again in the backward pass
 BLOCK = 8  # sequences that go through a step together
@@ -83,7 +83,7 @@ def episode_forward(first, last, inputs, outputs, vector, tape, weights, scratch
         block_forward(b, min(b + BLOCK, last), inputs, start, tape, weights, scratch, sizes)
     for b in range(first, last):
         for t in range(inputs.shape[1]):
-            outputs[b, t] = weights.output_bias
+            copy(outputs, (b, t, 0), weights.output_bias, (0,), outputs.shape[2])
         multiply_add(
             address(outputs, (b, 0, 0)),
             outputs.shape[2],
@@ -102,7 +102,7 @@ def episode_forward(first, last, inputs, outputs, vector, tape, weights, scratch
 @stage
 def block_forward(first, last, inputs, start, tape, weights, scratch, sizes):
     steps, states, time = tape.q.shape[1], tape.w.shape[1], inputs.shape[1]
-    x = sizes.own + sizes.reads
+    x, stored = sizes.own + sizes.reads, memory_size(scratch.M)
     for b in range(first, last):
         start_forward(start, tape, scratch.M, b, b - first, sizes)
         measure(scratch.M, scratch.scale, b - first, 0)
@@ -111,18 +111,21 @@ def block_forward(first, last, inputs, start, tape, weights, scratch, sizes):
         if t + 1 == time:
             following = -1
         for b in range(first, last):
-            for i in range(sizes.inputs):
-                tape.u[0, b, step, x + i] = inputs[b, t, i]
+            copy(tape.u, (0, b, step, x), inputs, (b, t, 0), sizes.inputs)
         controller_forward(first, last, t, step, following, prev, now, tape, weights, sizes)
         interface_forward(first, last, t, step, tape, weights, sizes.hidden)
         for b in range(first, last):
             squash_forward(tape.p, tape.q, b, step, sizes.layout)
             if steps == time and t % EVERY == 0:
-                tape.M[b, t // EVERY] = scratch.M[b - first, 0]
+                copy(tape.M, (b, t // EVERY, 0, 0, 0), scratch.M, (b - first, 0, 0, 0, 0), stored)
             memory_forward(b, b - first, t, step, prev, now, tape, scratch, sizes)
             if following >= 0:
-                for i in range(sizes.reads):
-                    tape.u[0, b, following, sizes.own + i] = tape.hr[b, t, sizes.hidden + i]
+                copy(tape.u, (0, b, following, sizes.own), tape.hr, (b, t, sizes.hidden), sizes.reads)
+
+
+@stage
+def memory_size(M):
+    return M.shape[2] * M.shape[3] * M.shape[4]
 
 
 @stage
@@ -131,7 +134,7 @@ def controller_forward(first, last, t, step, following, prev, now, tape, weights
     layers = u.shape[0]
     for layer in range(layers):
         for b in range(first, last):
-            z[layer, b, step] = weights.bias[layer]
+            copy(z, (layer, b, step, 0), weights.bias, (layer, 0), z.shape[3])
         multiply_add(
             address(z, (layer, first, step, 0)),
             z.shape[2] * z.shape[3],
@@ -151,20 +154,19 @@ def controller_forward(first, last, t, step, following, prev, now, tape, weights
                 gru_forward(z, u, h, layer, b, step, size)
             else:
                 feedforward_forward(z, h, layer, b, step, size)
-            for n in range(size):
-                if following >= 0 and sizes.own > 0:
-                    u[layer, b, following, n] = h[b, n]
-                if layer + 1 < layers:
-                    u[layer + 1, b, step, sizes.own + n] = h[b, n]
-                else:
-                    tape.hr[b, t, n] = h[b, n]
+            if following >= 0 and sizes.own > 0:
+                copy(u, (layer, b, following, 0), h, (b, 0), size)
+            if layer + 1 < layers:
+                copy(u, (layer + 1, b, step, sizes.own), h, (b, 0), size)
+            else:
+                copy(tape.hr, (b, t, 0), h, (b, 0), size)
 
 
 @stage
 def interface_forward(first, last, t, step, tape, weights, size):
     p, hr = tape.p, tape.hr
     for b in range(first, last):
-        p[b, step] = weights.interface_bias
+        copy(p, (b, step, 0), weights.interface_bias, (0,), p.shape[2])
     multiply_add(
         address(p, (first, step, 0)),
         p.shape[1] * p.shape[2],
@@ -244,13 +246,13 @@ def episode_backward(first, last, d_outputs, tape, gradients, weights, scratch, 
 def block_backward(first, last, dhr, tape, gradients, weights, scratch, sizes, need_x):
     layout, size, M, scale = sizes.layout, sizes.hidden, scratch.M, scratch.scale
     du, dp, dh, dr = gradients.u, gradients.p, gradients.h, gradients.r
-    time = dhr.shape[1]
+    time, stored = dhr.shape[1], memory_size(M)
     for t in range(time - 1, -1, -1):
         at = t % EVERY
         for b in range(first, last):
             lane = b - first
             if t + 1 == time or at + 1 == EVERY:
-                M[lane, 0] = tape.M[b, t // EVERY]
+                copy(M, (lane, 0, 0, 0, 0), tape.M, (b, t // EVERY, 0, 0, 0), stored)
                 measure(M, scale, lane, 0)
                 for j in range(at + 1):
                     step = t - at + j
@@ -259,8 +261,7 @@ def block_backward(first, last, dhr, tape, gradients, weights, scratch, sizes, n
                 dr[b, i] = dhr[b, t, size + i] + du[0, b, sizes.own + i]
             memory_backward(b, lane, t, at, tape, gradients, scratch, sizes)
             squash_backward(tape.p, tape.q, dp, b, t, layout)
-            for n in range(size):
-                dh[b, n] = dhr[b, t, n]
+            copy(dh, (b, 0), dhr, (b, t, 0), size)
         multiply_add(
             address(dh, (first, 0)),
             dh.shape[1],
@@ -277,8 +278,7 @@ def block_backward(first, last, dhr, tape, gradients, weights, scratch, sizes, n
             controller_backward(first, last, t, layer, tape, gradients, weights, sizes, need_x)
         if need_x:
             for b in range(first, last):
-                for i in range(sizes.inputs):
-                    gradients.x[b, t, i] = du[0, b, sizes.own + sizes.reads + i]
+                copy(gradients.x, (b, t, 0), du, (0, b, sizes.own + sizes.reads), sizes.inputs)
 
 
 @stage
@@ -286,8 +286,7 @@ def controller_backward(first, last, t, layer, tape, gradients, weights, sizes, 
     z, dz, du, dh, size = tape.z, gradients.z, gradients.u, gradients.h, sizes.hidden
     for b in range(first, last):
         if layer + 1 < du.shape[0]:
-            for n in range(size):
-                dh[b, n] = du[layer + 1, b, sizes.own + n]
+            copy(dh, (b, 0), du, (layer + 1, b, sizes.own), size)
         if sizes.own > 0:
             for n in range(size):
                 dh[b, n] += du[layer, b, n]
@@ -352,45 +351,44 @@ def address_backward(b, lane, t, at, start, stop, tape, gradients, scratch, size
 def weight_gradients(first, last, shares, d_outputs, tape, gradients, found, sizes):
     """Shares `first` to `last` of the rows of all weights' gradients; each is summed over all steps in order."""
     denormals = flush_denormals()
-    hr, d_output, d_interface = every_step(tape.hr), every_step(d_outputs), every_step(gradients.p)
-    hidden, said = sizes.hidden, sizes.layout.size
-    weight_gradient(first, last, shares, d_interface, hr, found.interface, found.interface_bias, said, hidden)
+    hidden, reads, said = sizes.hidden, sizes.reads, sizes.layout.size
     weight_gradient(
-        first, last, shares, d_output, hr, found.output, found.output_bias, sizes.outputs, hidden + sizes.reads
+        first, last, shares, gradients.p, tape.hr, found.interface, found.interface_bias, said, hidden
+    )
+    weight_gradient(
+        first, last, shares, d_outputs, tape.hr, found.output, found.output_bias, sizes.outputs, hidden + reads
     )
     for layer in range(sizes.layers):
-        dz, u, rows = every_step(gradients.z[layer]), every_step(tape.u[layer]), found.layers.shape[1]
+        dz, u, d_weight, d_bias = gradients.z[layer], tape.u[layer], found.layers[layer], found.bias[layer]
         weight_gradient(
-            first, last, shares, dz, u, found.layers[layer], found.bias[layer], rows, operand_size(layer, sizes)
+            first, last, shares, dz, u, d_weight, d_bias, found.layers.shape[1], operand_size(layer, sizes)
         )
     restore_denormals(denormals)
 
 
 @stage
-def every_step(array):
-    return array.reshape(array.shape[0] * array.shape[1], array.shape[2])
-
-
-@stage
 def weight_gradient(first, last, shares, dz, u, d_weight, d_bias, rows, columns):
-    """Of a layer z = W u + b: dW(g) = sum dz(g) u,  db(g) = sum dz(g)"""
-    first, last = first * rows // shares, last * rows // shares
+    """Of a layer z = W u + b: dW(g) = sum dz(g) u,  db(g) = sum dz(g), over all steps of all sequences.
+
+    Steps count on from one sequence to the next.
+    """
+    first, last, steps = first * rows // shares, last * rows // shares, dz.shape[0] * dz.shape[1]
     d_weight[first:last] = 0
-    for start in range(0, dz.shape[0], CHUNK):
+    for start in range(0, steps, CHUNK):
         multiply_add(
             address(d_weight, (first, 0)),
             d_weight.shape[1],
-            address(dz, (start, first)),
+            address(dz, (0, start, first)),
             1,
-            dz.shape[1],
-            address(u, (start, 0)),
-            u.shape[1],
+            dz.shape[2],
+            address(u, (0, start, 0)),
+            u.shape[2],
             last - first,
-            min(CHUNK, dz.shape[0] - start),
+            min(CHUNK, steps - start),
             columns,
         )
     for g in range(first, last, LANES):
         d = spread(0.0)
-        for row in range(dz.shape[0]):
-            d = d + load_first(dz, (row, g), last - g)
+        for step in range(steps):
+            d = d + load_first(dz, (0, step, g), last - g)
         store_first(d_bias, (g,), d, last - g)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ntm.fused.cells import GRU, LSTM
 from ntm.fused.compiled import kernel, stage
 from ntm.fused.interface import Layout
-from ntm.fused.simd import LANES, load_first, store_first
+from ntm.fused.simd import LANES, copy, load_first, store_first
 
 Array = NDArray[np.float32]
 
@@ -73,9 +73,9 @@ def pack(vector, forward, backward, sizes):
         transpose(backward.layers[layer], forward.layers[layer])
     transpose(backward.interface, forward.interface)
     transpose(backward.output, forward.output)
-    forward.bias[:] = backward.bias
-    forward.interface_bias[:] = backward.interface_bias
-    forward.output_bias[:] = backward.output_bias
+    copy(forward.bias, (0, 0), backward.bias, (0, 0), forward.bias.size)
+    copy(forward.interface_bias, (0,), backward.interface_bias, (0,), forward.interface_bias.size)
+    copy(forward.output_bias, (0,), backward.output_bias, (0,), forward.output_bias.size)
 
 
 @kernel
@@ -168,15 +168,14 @@ def start_of(vector, sizes):
 def start_forward(start, tape, M, b, lane, sizes):
     """One sequence's first operands, cells, weightings and, in M[lane, 0], memory."""
     for layer in range(sizes.layers):
-        for n in range(sizes.own):
-            tape.u[layer, b, 0, n] = start.states[layer, 0, n]
+        if sizes.own > 0:
+            copy(tape.u, (layer, b, 0, 0), start.states, (layer, 0, 0), sizes.own)
         if sizes.cell == LSTM:
-            for n in range(sizes.hidden):
-                tape.c[layer, b, 0, n] = start.states[layer, 1, n]
-    for i in range(sizes.reads):
-        tape.u[0, b, 0, sizes.own + i] = start.r[i]
+            copy(tape.c, (layer, b, 0, 0), start.states, (layer, 1, 0), sizes.hidden)
+    copy(tape.u, (0, b, 0, sizes.own), start.r, (0,), sizes.reads)
     tape.w[b, 0] = 0
-    tape.w[b, 0, :, : sizes.slots] = start.w
+    for head in range(sizes.layout.heads):
+        copy(tape.w, (b, 0, head, 0), start.w, (head, 0), sizes.slots)
     M[lane, 0] = 0
     for n in range(sizes.slots):
         for i in range(sizes.layout.width):
@@ -196,7 +195,9 @@ def start_backward(start, gradients, sizes):
     start.w[:] = 0
     start.M[:] = 0
     for b in range(len(gradients.w)):
-        start.w[:] += gradients.w[b, :, : sizes.slots]
+        for head in range(sizes.layout.heads):
+            for n in range(sizes.slots):
+                start.w[head, n] += gradients.w[b, head, n]
         for n in range(sizes.slots):
             for i in range(sizes.layout.width):
                 start.M[n, i] += gradients.M[b, n // LANES, i, n % LANES]

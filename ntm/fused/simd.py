@@ -86,9 +86,9 @@ SUFFIX = f"v{LANES}f32"
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-def element(context, builder, sig, args):
+def element(context, builder, kinds, args):
     """Pointer to array[index], where index is a tuple of one integer for each axis of a contiguous array."""
-    array_type, index_type = sig.args[:2]
+    array_type, index_type = kinds[:2]
     array = context.make_array(array_type)(context, builder, args[0])
     index = cgutils.unpack_tuple(builder, args[1], len(index_type))
     shape = cgutils.unpack_tuple(builder, array.shape, array_type.ndim)
@@ -114,7 +114,7 @@ def number(typingctx, array, index):
     """array[index] for an index that is never negative, which Numba would look out for at every turn."""
 
     def lower(context, builder, sig, args):
-        return builder.load(element(context, builder, sig, args))
+        return builder.load(element(context, builder, sig.args, args))
 
     return types.float32(*indexed(array, index)), lower
 
@@ -124,7 +124,7 @@ def load(typingctx, array, index):
     """The vector that starts at array[index]."""
 
     def lower(context, builder, sig, args):
-        return builder.load(vector_pointer(builder, element(context, builder, sig, args)), align=4)
+        return builder.load(vector_pointer(builder, element(context, builder, sig.args, args)), align=4)
 
     return vector(*indexed(array, index)), lower
 
@@ -134,7 +134,7 @@ def store(typingctx, array, index, value):
     """Write the vector to array[index] and what follows."""
 
     def lower(context, builder, sig, args):
-        builder.store(args[2], vector_pointer(builder, element(context, builder, sig, args)), align=4)
+        builder.store(args[2], vector_pointer(builder, element(context, builder, sig.args, args)), align=4)
         return context.get_dummy_value()
 
     return types.void(*indexed(array, index), vector), lower
@@ -153,7 +153,7 @@ def load_first(typingctx, array, index, count):
     """The vector at array[index], of which only the first `count` numbers exist; zeros after them."""
 
     def lower(context, builder, sig, args):
-        pointer = vector_pointer(builder, element(context, builder, sig, args))
+        pointer = vector_pointer(builder, element(context, builder, sig.args, args))
         mask = first(builder, args[2])
         return call(builder, f"llvm.masked.load.{SUFFIX}.p0", FLOATS, pointer, INT32(4), mask, constant(0))
 
@@ -165,7 +165,7 @@ def store_first(typingctx, array, index, value, count):
     """Write the first `count` lanes of the vector to array[index] and what follows."""
 
     def lower(context, builder, sig, args):
-        pointer = vector_pointer(builder, element(context, builder, sig, args))
+        pointer = vector_pointer(builder, element(context, builder, sig.args, args))
         call(
             builder,
             f"llvm.masked.store.{SUFFIX}.p0",
@@ -185,9 +185,21 @@ def address(typingctx, array, index):
     """Where array[index] is, as an integer: for `products`, which walk over memory with strides."""
 
     def lower(context, builder, sig, args):
-        return builder.ptrtoint(element(context, builder, sig, args), cgutils.intp_t)
+        return builder.ptrtoint(element(context, builder, sig.args, args), cgutils.intp_t)
 
     return types.intp(*indexed(array, index)), lower
+
+
+@intrinsic
+def copy(typingctx, target, here, source, there, count):
+    """target[here] and what follows become the `count` numbers from source[there] on."""
+
+    def lower(context, builder, sig, args):
+        pointers = [element(context, builder, sig.args[2 * i : 2 * i + 2], args[2 * i : 2 * i + 2]) for i in (0, 1)]
+        cgutils.raw_memcpy(builder, *pointers, args[4], context.get_constant(types.intp, 4))
+        return context.get_dummy_value()
+
+    return types.void(*indexed(target, here), *indexed(source, there), types.intp), lower
 
 
 # -- lanes -------------------------------------------------------------------------------------------------------------
