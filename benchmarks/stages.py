@@ -144,11 +144,14 @@ def content_backward(a):
                 w_c,
                 a.scratch.dw_c,
                 a.scratch.spare,
+                a.tape.w,
+                a.gradients.r,
                 b,
                 b,
                 t,
                 t % EVERY,
                 t,
+                1,
                 0,
                 a.sizes.layout,
             )
@@ -197,10 +200,10 @@ def read_forward(a):
 
 @njit
 def read_backward(a):
-    dM, w, dw, dr = a.gradients.M, a.tape.w, a.gradients.w, a.gradients.r
+    dw, dr = a.gradients.w, a.gradients.r
     for t in range(a.tape.q.shape[1]):
         for b in range(BLOCK):
-            access.read_backward(a.scratch.M, dM, w, dw, dr, b, b, t % EVERY, t + 1, 1, 0)
+            access.read_backward(a.scratch.M, dw, dr, b, b, t % EVERY, 1, 0)
 
 
 # In the order of a step, with how often a step runs it and, for the backward pass, runs the forward stage again.

@@ -1,8 +1,23 @@
-"""Reading and writing the memory of one sequence at one step, equations (2) to (4); and the gradients."""
+"""Reading and writing the memory of one sequence at one step, equations (2) to (4); and the gradients.
+
+The `width` numbers of a tile of slots go four at a time as rows of one value (see `simd`), then one by one.
+"""
 
 from ntm.equations import NORM_FLOOR
 from ntm.fused.compiled import stage
-from ntm.fused.simd import LANES, load, number, over_root, spread, store, total
+from ntm.fused.simd import (
+    LANES,
+    ROWS,
+    fourfold,
+    load,
+    load_like,
+    numbers_like,
+    over_root,
+    spread,
+    store,
+    store_totals,
+    sum_of_rows,
+)
 
 
 @stage
@@ -22,24 +37,34 @@ def measure(M, scale, lane, at):
 @stage
 def read_forward(M, w, hr, b, lane, step, at, now, head, start):
     """The read of one head goes to hr[b, step, start:]."""
-    for i in range(M.shape[3]):
-        r = spread(0.0)
-        for tile in range(M.shape[2]):
-            r = r + load(w, (b, now, head, tile * LANES)) * load(M, (lane, at, tile, i, 0))
-        hr[b, step, start + i] = total(r)
+    width = M.shape[3]
+    whole = width - width % ROWS
+    for i in range(0, whole, ROWS):
+        read_rows(fourfold(spread(0.0)), i, M, w, hr, b, lane, step, at, now, head, start)
+    for i in range(whole, width):
+        read_rows(spread(0.0), i, M, w, hr, b, lane, step, at, now, head, start)
 
 
 @stage
-def read_backward(M, dM, w, dw, dr, b, lane, at, now, head, start):
-    """dw(n) += dr . M(n),  dM(n) += w(n) dr"""
+def read_rows(r, i, M, w, hr, b, lane, step, at, now, head, start):
+    for tile in range(M.shape[2]):
+        r = r + load(w, (b, now, head, tile * LANES)) * load_like(r, M, (lane, at, tile, i, 0))
+    store_totals(hr, (b, step, start + i), r)
+
+
+@stage
+def read_backward(M, dw, dr, b, lane, at, head, start):
+    """dw(n) += dr . M(n); what reaches the memory, dM(n) += w(n) dr, is left to `content_backward`."""
+    width = M.shape[3]
+    whole = width - width % ROWS
     for tile in range(M.shape[2]):
         n = tile * LANES
-        focus, change = load(w, (b, now, head, n)), load(dw, (b, head, n))
-        for i in range(M.shape[3]):
-            d = number(dr, (b, start + i))
-            change = change + load(M, (lane, at, tile, i, 0)) * d
-            store(dM, (b, tile, i, 0), load(dM, (b, tile, i, 0)) + focus * d)
-        store(dw, (b, head, n), change)
+        rows, change = fourfold(spread(0.0)), load(dw, (b, head, n))
+        for i in range(0, whole, ROWS):
+            rows = rows + load_like(rows, M, (lane, at, tile, i, 0)) * numbers_like(rows, dr, (b, start + i))
+        for i in range(whole, width):
+            change = change + load(M, (lane, at, tile, i, 0)) * numbers_like(change, dr, (b, start + i))
+        store(dw, (b, head, n), change + sum_of_rows(rows))
 
 
 # -- writing: equations (3) and (4), M = M_prev prod_h (1 - w_h e_h) + sum_h w_h a_h -----------------------------------
@@ -49,21 +74,27 @@ def read_backward(M, dM, w, dw, dr, b, lane, at, now, head, start):
 def write_forward(q, M, scale, w, b, lane, step, now, source, target, layout):
     """From M[lane, source] to M[lane, target], which may be the same place, and its `scale`."""
     width = layout.width
+    whole = width - width % ROWS
     for tile in range(M.shape[2]):
-        n = tile * LANES
-        focus, squares = load(w, (b, now, 0, n)), spread(0.0)
-        for i in range(width):
-            row = load(M, (lane, source, tile, i, 0))
-            row = row - row * (focus * number(q, (b, step, layout.e + i)))
-            added = focus * number(q, (b, step, layout.a + i))
-            for head in range(1, layout.write_heads):
-                further, piece = load(w, (b, now, head, n)), head * width + i
-                row = row - row * (further * number(q, (b, step, layout.e + piece)))
-                added = added + further * number(q, (b, step, layout.a + piece))
-            row = row + added
-            store(M, (lane, target, tile, i, 0), row)
-            squares = squares + row * row
-        store(scale, (lane, target, n), over_root(squares + NORM_FLOOR))
+        rows, squares = fourfold(spread(0.0)), spread(NORM_FLOOR)
+        for i in range(0, whole, ROWS):
+            rows = rows + write_rows(rows, i, tile, q, M, w, b, lane, step, now, source, target, layout)
+        for i in range(whole, width):
+            squares = squares + write_rows(squares, i, tile, q, M, w, b, lane, step, now, source, target, layout)
+        store(scale, (lane, target, tile * LANES), over_root(squares + sum_of_rows(rows)))
+
+
+@stage
+def write_rows(like, i, tile, q, M, w, b, lane, step, now, source, target, layout):
+    """The squares of what was written."""
+    row, added = load_like(like, M, (lane, source, tile, i, 0)), like - like
+    for head in range(layout.write_heads):
+        focus, piece = load(w, (b, now, head, tile * LANES)), head * layout.width + i
+        row = row - row * (focus * numbers_like(like, q, (b, step, layout.e + piece)))
+        added = added + focus * numbers_like(like, q, (b, step, layout.a + piece))
+    row = row + added
+    store(M, (lane, target, tile, i, 0), row)
+    return row * row
 
 
 @stage
@@ -75,25 +106,33 @@ def write_backward(q, dq, M, dM, w, dw, b, lane, step, now, source, layout):
         da_h = sum_n dM(n) w_h(n),           de_h = -sum_n dM(n) M_prev(n) w_h(n) others_h(n),
         dw_h(n) += dM(n) . (a_h - M_prev(n) e_h others_h(n)),   dM_prev(n) = dM(n) kept(n)
     """
-    width, heads = layout.width, layout.write_heads
-    for i in range(width):
-        for head in range(heads):
-            piece = head * width + i
-            e, a = number(q, (b, step, layout.e + piece)), number(q, (b, step, layout.a + piece))
-            de, da = spread(0.0), spread(0.0)
-            for tile in range(M.shape[2]):
-                n = tile * LANES
-                d, focus = load(dM, (b, tile, i, 0)), load(w, (b, now, head, n))
-                others = d
-                for other in range(heads):
-                    if other != head:
-                        erased = load(w, (b, now, other, n)) * number(q, (b, step, layout.e + other * width + i))
-                        others = others - others * erased
-                erasing = others * load(M, (lane, source, tile, i, 0))
-                da = da + d * focus
-                de = de - erasing * focus
-                store(dw, (b, head, n), load(dw, (b, head, n)) + d * a - erasing * e)
-                if head + 1 == heads:
-                    store(dM, (b, tile, i, 0), others - others * (focus * e))
-            dq[b, step, layout.e + piece] = total(de)
-            dq[b, step, layout.a + piece] = total(da)
+    whole = layout.width - layout.width % ROWS
+    for i in range(0, whole, ROWS):
+        unwrite_rows(fourfold(spread(0.0)), i, q, dq, M, dM, w, dw, b, lane, step, now, source, layout)
+    for i in range(whole, layout.width):
+        unwrite_rows(spread(0.0), i, q, dq, M, dM, w, dw, b, lane, step, now, source, layout)
+
+
+@stage
+def unwrite_rows(zero, i, q, dq, M, dM, w, dw, b, lane, step, now, source, layout):
+    heads = layout.write_heads
+    for head in range(heads):
+        piece = head * layout.width + i
+        e, a = numbers_like(zero, q, (b, step, layout.e + piece)), numbers_like(zero, q, (b, step, layout.a + piece))
+        de, da = zero, zero
+        for tile in range(M.shape[2]):
+            n = tile * LANES
+            d, focus = load_like(zero, dM, (b, tile, i, 0)), load(w, (b, now, head, n))
+            others = d
+            for other in range(heads):
+                if other != head:
+                    erased = numbers_like(zero, q, (b, step, layout.e + other * layout.width + i))
+                    others = others - others * (load(w, (b, now, other, n)) * erased)
+            erasing = others * load_like(zero, M, (lane, source, tile, i, 0))
+            da = da + d * focus
+            de = de - erasing * focus
+            store(dw, (b, head, n), load(dw, (b, head, n)) + sum_of_rows(d * a - erasing * e))
+            if head + 1 == heads:
+                store(dM, (b, tile, i, 0), others - others * (focus * e))
+        store_totals(dq, (b, step, layout.e + piece), de)
+        store_totals(dq, (b, step, layout.a + piece), da)

@@ -11,7 +11,23 @@ import numpy as np
 from ntm.equations import NORM_FLOOR, WEIGHTING_FLOOR
 from ntm.fused.compiled import stage
 from ntm.fused.elementary import exp, log
-from ntm.fused.simd import LANES, larger, largest, load, load_first, number, spread, store, total
+from ntm.fused.simd import (
+    LANES,
+    ROWS,
+    fourfold,
+    larger,
+    largest,
+    load,
+    load_first,
+    load_like,
+    number,
+    numbers_like,
+    spread,
+    store,
+    store_totals,
+    sum_of_rows,
+    total,
+)
 
 ONE, FLOOR = np.float32(1.0), np.float32(NORM_FLOOR)
 OUTSIDE = -1e30
@@ -52,13 +68,15 @@ def content_forward(q, M, scale, outside, K, w_c, b, lane, step, at, to, head, l
     """Compare the key with memory M[lane, at]; the weighting goes to w_c[b, to]."""
     k, beta = layout.k + head * layout.width, number(q, (b, step, layout.beta + head))
     k_scale = key_scale(q, b, step, k, layout.width)
-    top = spread(OUTSIDE)
+    top, whole = spread(OUTSIDE), layout.width - layout.width % ROWS
     for tile in range(M.shape[2]):
         n = tile * LANES
-        dot = spread(0.0)
-        for i in range(layout.width):
+        rows, dot = fourfold(spread(0.0)), spread(0.0)
+        for i in range(0, whole, ROWS):
+            rows = rows + numbers_like(rows, q, (b, step, k + i)) * load_like(rows, M, (lane, at, tile, i, 0))
+        for i in range(whole, layout.width):
             dot = dot + number(q, (b, step, k + i)) * load(M, (lane, at, tile, i, 0))
-        similarity = dot * k_scale * load(scale, (lane, at, n))
+        similarity = (dot + sum_of_rows(rows)) * k_scale * load(scale, (lane, at, n))
         z = similarity * beta + load(outside, (n,))
         store(K, (b, step, head, n), similarity)
         store(w_c, (b, to, head, n), z)
@@ -67,10 +85,12 @@ def content_forward(q, M, scale, outside, K, w_c, b, lane, step, at, to, head, l
 
 
 @stage
-def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, lane, step, at, to, head, layout):
+def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, w, dr, b, lane, step, at, to, head, read, layout):
     """From dw_c to dk, dbeta and, added, dM. With dz = w_c (dw_c - w_c . dw_c), the gradient through the softmax,
 
     dbeta = dz . K,  dK = beta dz,  dM(n) += dK(n) / |M(n)| (k / |k| - K(n) M(n) / |M(n)|)
+
+    Where the head reads, and `read` >= 0 says where its dr starts, dM(n) += w(n) dr goes along, w being w[b, step + 1].
     """
     width, slots = layout.width, w_c.shape[3]
     k, beta = layout.k + head * width, number(q, (b, step, layout.beta + head))
@@ -88,22 +108,32 @@ def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, b, lane, step, 
         store(dw_c, (n,), towards)
         store(scratch, (n,), towards * similarity * norm)
     dq[b, step, layout.beta + head] = total(strength)
+    whole = width - width % ROWS
+    for i in range(0, whole, ROWS):
+        content_rows(fourfold(spread(0.0)), i, q, dq, M, dM, dw_c, scratch, w, dr, b, lane, step, at, head, k, k_scale, read)
+    for i in range(whole, width):
+        content_rows(spread(0.0), i, q, dq, M, dM, dw_c, scratch, w, dr, b, lane, step, at, head, k, k_scale, read)
     along = np.float32(0.0)
     for i in range(width):
-        direction = number(q, (b, step, k + i)) * k_scale
-        dk = spread(0.0)
-        for tile in range(M.shape[2]):
-            n = tile * LANES
-            towards, row = load(dw_c, (n,)), load(M, (lane, at, tile, i, 0))
-            dk = dk + towards * row
-            change = towards * direction - load(scratch, (n,)) * row
-            store(dM, (b, tile, i, 0), load(dM, (b, tile, i, 0)) + change)
-        d_direction = total(dk)
-        along += direction * d_direction
-        dq[b, step, k + i] = d_direction
+        along += k_scale * number(q, (b, step, k + i)) * number(dq, (b, step, k + i))
     for i in range(width):
         direction = number(q, (b, step, k + i)) * k_scale
         dq[b, step, k + i] = k_scale * (number(dq, (b, step, k + i)) - direction * along)
+
+
+@stage
+def content_rows(zero, i, q, dq, M, dM, towards, spare, w, dr, b, lane, step, at, head, k, k_scale, read):
+    direction, dk = numbers_like(zero, q, (b, step, k + i)) * k_scale, zero
+    d = numbers_like(zero, dr, (b, read + i)) if read >= 0 else zero
+    for tile in range(M.shape[2]):
+        n = tile * LANES
+        pull, row = load(towards, (n,)), load_like(zero, M, (lane, at, tile, i, 0))
+        dk = dk + pull * row
+        change = load_like(zero, dM, (b, tile, i, 0)) + pull * direction - load(spare, (n,)) * row
+        if read >= 0:
+            change = change + load(w, (b, step + 1, head, n)) * d
+        store(dM, (b, tile, i, 0), change)
+    store_totals(dq, (b, step, k + i), dk)
 
 
 # -- location: equations (7), (8) and (9) ------------------------------------------------------------------------------

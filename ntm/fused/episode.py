@@ -324,7 +324,7 @@ def memory_backward(b, lane, t, found, tape, gradients, scratch, sizes):
     if not sizes.write_then_read:
         write_backward(tape.q, dq, M, dM, w, dw, b, lane, t, t + 1, found, layout)
     for head in range(writes, heads):
-        read_backward(M, dM, w, dw, gradients.r, b, lane, at, t + 1, head, (head - writes) * width)
+        read_backward(M, dw, gradients.r, b, lane, at, head, (head - writes) * width)
     address_backward(b, lane, t, at, writes, heads, tape, gradients, scratch, sizes)
     if sizes.write_then_read:
         write_backward(tape.q, dq, M, dM, w, dw, b, lane, t, t + 1, found, layout)
@@ -334,17 +334,22 @@ def memory_backward(b, lane, t, found, tape, gradients, scratch, sizes):
 @stage
 def address_backward(b, lane, t, at, start, stop, tape, gradients, scratch, sizes):
     layout, q, dq, dM, w, dw = sizes.layout, tape.q, gradients.p, gradients.M, tape.w, gradients.w
-    K, w_c = tape.K, tape.w_c
+    K, w_c, dr = tape.K, tape.w_c, gradients.r
     M, scale, ring, dw_c, spare = scratch.M, scratch.scale, scratch.ring, scratch.dw_c, scratch.spare
     for head in range(start, stop):
+        read = (head - layout.write_heads) * layout.width
         if layout.by_location:
             location_backward(q, dq, w_c, w, dw, dw_c, ring, b, t, t, t + 1, head, layout, sizes.slots)
-            content_backward(q, dq, M, dM, scale, K, w_c, dw_c, spare, b, lane, t, at, t, head, layout)
+            content_backward(
+                q, dq, M, dM, scale, K, w_c, dw_c, spare, w, dr, b, lane, t, at, t, head, read, layout
+            )
         else:
             for n in range(dw.shape[2]):
                 dw_c[n] = dw[b, head, n]
                 dw[b, head, n] = 0
-            content_backward(q, dq, M, dM, scale, K, w, dw_c, spare, b, lane, t, at, t + 1, head, layout)
+            content_backward(
+                q, dq, M, dM, scale, K, w, dw_c, spare, w, dr, b, lane, t, at, t + 1, head, read, layout
+            )
 
 
 @kernel

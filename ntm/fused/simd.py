@@ -3,6 +3,10 @@
 The compiler vectorises a plain loop only where it can prove that no two arrays overlap, which it soon gives up on, and
 it never keeps a tile of sums in registers. A `Vector` is one register: `load` and `store` move it, `+ - * /` work on
 it lane by lane and mix with scalars, and a local variable holding one costs no memory.
+
+Four vectors that follow one another in memory can go together, as the rows of one value: a vector that is wanted for
+each is loaded once, and four sums do not wait for one another. What takes a value to be `like` makes another of as many
+rows, so that a stage is written once for four rows and for the rest, one by one.
 """
 
 import operator
@@ -19,27 +23,45 @@ LANES = 16 if llvm.get_host_cpu_features().get("avx512f") else 8
 
 FLOAT, INT32 = ir.FloatType(), ir.IntType(32)
 FLOATS, INTS, BITS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(1), LANES)
+ROWS = 4  # vectors that go together
 FUSE = ("contract",)  # a product and a sum may become one fused operation; nothing may be reordered
 
 
 class VectorType(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name=f"Vector({LANES})")
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        super().__init__(name=f"Vector({rows} x {LANES})")
 
 
-vector = VectorType()
+vector, together = VectorType(1), VectorType(ROWS)
+
+
+def floats(kind):
+    """LLVM's type of a value of so many rows."""
+    return ir.VectorType(FLOAT, kind.rows * LANES)
 
 
 @register_model(VectorType)
 class VectorModel(models.PrimitiveModel):
     def __init__(self, manager, kind):
-        super().__init__(manager, kind, FLOATS)
+        super().__init__(manager, kind, floats(kind))
 
 
-def splat(builder, value):
+def pick(builder, value, lanes):
+    """The lanes of those numbers, in that order."""
+    undefined = ir.Constant(value.type, ir.Undefined)
+    return builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(INT32, len(lanes)), lanes))
+
+
+def splat(builder, value, rows=1):
     """The same scalar in every lane."""
     one = builder.insert_element(ir.Constant(FLOATS, ir.Undefined), value, INT32(0))
-    return builder.shuffle_vector(one, ir.Constant(FLOATS, ir.Undefined), ir.Constant(INTS, [0] * LANES))
+    return pick(builder, one, [0] * (rows * LANES))
+
+
+def repeated(builder, value, rows):
+    """The same vector in every row."""
+    return pick(builder, value, list(range(LANES)) * rows)
 
 
 def constant(value):
@@ -47,20 +69,25 @@ def constant(value):
 
 
 def arithmetic(operation, emit):
-    """Teach Numba `operation` between vectors, and between a vector and a number."""
+    """Teach Numba `operation` between vectors, rows of them and numbers: what is less takes part in every row."""
     numbers = (types.float32, types.float64, types.int64)
-    pairs = [(vector, vector), *((vector, n) for n in numbers), *((n, vector) for n in numbers)]
+    pairs = [(a, b) for a in (vector, together) for b in (vector, together)]
+    pairs += [pair for a in (vector, together) for n in numbers for pair in ((a, n), (n, a))]
+
+    def of_both(pair):
+        return together if together in pair else vector
 
     @infer_global(operation)
     class Template(ConcreteTemplate):
-        cases = [signature(vector, *pair) for pair in pairs]  # noqa: RUF012
+        cases = [signature(of_both(pair), *pair) for pair in pairs]  # noqa: RUF012
 
     def lower(context, builder, sig, args):
-        operands = [
-            value if kind == vector else splat(builder, context.cast(builder, value, kind, types.float32))
-            for value, kind in zip(args, sig.args, strict=True)
-        ]
-        return emit(builder, *operands)
+        def widened(value, kind):
+            if not isinstance(kind, VectorType):
+                return splat(builder, context.cast(builder, value, kind, types.float32), sig.return_type.rows)
+            return value if kind == sig.return_type else repeated(builder, value, sig.return_type.rows)
+
+        return emit(builder, *map(widened, args, sig.args))
 
     for pair in pairs:
         lower_builtin(operation, *pair)(lower)
@@ -98,8 +125,8 @@ def element(context, builder, kinds, args):
     return builder.gep(array.data, [offset])
 
 
-def vector_pointer(builder, pointer):
-    return builder.bitcast(pointer, FLOATS.as_pointer())
+def vector_pointer(builder, pointer, kind=vector):
+    return builder.bitcast(pointer, floats(kind).as_pointer())
 
 
 def indexed(array, index):
@@ -130,14 +157,40 @@ def load(typingctx, array, index):
 
 
 @intrinsic
-def store(typingctx, array, index, value):
-    """Write the vector to array[index] and what follows."""
+def load_like(typingctx, like, array, index):
+    """The vectors, as many as `like` has rows, that start at array[index]."""
 
     def lower(context, builder, sig, args):
-        builder.store(args[2], vector_pointer(builder, element(context, builder, sig.args, args)), align=4)
+        return builder.load(vector_pointer(builder, element(context, builder, sig.args[1:], args[1:]), like), align=4)
+
+    return like(like, *indexed(array, index)), lower
+
+
+@intrinsic
+def numbers_like(typingctx, like, array, index):
+    """As many numbers as `like` has rows, array[index] and what follows, each in every lane of its row."""
+
+    def lower(context, builder, sig, args):
+        start = element(context, builder, sig.args[1:], args[1:])
+        rows = [splat(builder, builder.load(builder.gep(start, [INT32(row)]))) for row in range(like.rows)]
+        while len(rows) > 1:
+            both = 2 * rows[0].type.count
+            lanes = ir.Constant(ir.VectorType(INT32, both), list(range(both)))
+            rows = [builder.shuffle_vector(a, b, lanes) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+        return rows[0]
+
+    return like(like, *indexed(array, index)), lower
+
+
+@intrinsic
+def store(typingctx, array, index, value):
+    """Write the vector, or the rows of them, to array[index] and what follows."""
+
+    def lower(context, builder, sig, args):
+        builder.store(args[2], vector_pointer(builder, element(context, builder, sig.args, args), value), align=4)
         return context.get_dummy_value()
 
-    return types.void(*indexed(array, index), vector), lower
+    return types.void(*indexed(array, index), value), lower
 
 
 def first(builder, count):
@@ -311,6 +364,46 @@ def mantissa(typingctx, x):
         return builder.bitcast(builder.sub(bits, n), FLOATS)
 
     return vector(vector), lower
+
+
+@intrinsic
+def fourfold(typingctx, a):
+    """The same vector as four rows."""
+
+    def lower(context, builder, sig, args):
+        return repeated(builder, args[0], ROWS)
+
+    return together(vector), lower
+
+
+@intrinsic
+def sum_of_rows(typingctx, a):
+    """The vector that is the sum of all rows."""
+
+    def lower(context, builder, sig, args):
+        (value,) = args
+        while (half := value.type.count // 2) >= LANES:
+            value = builder.fadd(pick(builder, value, list(range(half))), pick(builder, value, list(range(half, 2 * half))))
+        return value
+
+    return vector(a), lower
+
+
+@intrinsic
+def store_totals(typingctx, array, index, value):
+    """Write the sum over the lanes of each row to array[index] and what follows."""
+
+    def lower(context, builder, sig, args):
+        sums = args[2]
+        while (lanes := sums.type.count // value.rows) > 1:
+            starts = range(0, sums.type.count, lanes)
+            first = [start + lane for start in starts for lane in range(lanes // 2)]
+            sums = builder.fadd(pick(builder, sums, first), pick(builder, sums, [i + lanes // 2 for i in first]))
+        pointer = element(context, builder, sig.args, args)
+        builder.store(sums, builder.bitcast(pointer, sums.type.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(*indexed(array, index), value), lower
 
 
 @intrinsic
