@@ -87,12 +87,13 @@ def write_forward(q, M, scale, w, b, lane, step, now, source, target, layout):
 @stage
 def write_rows(like, i, tile, q, M, w, b, lane, step, now, source, target, layout):
     """The squares of what was written."""
-    row, added = load_like(like, M, (lane, source, tile, i, 0)), like - like
+    row = load_like(like, M, (lane, source, tile, i, 0))
     for head in range(layout.write_heads):
-        focus, piece = load(w, (b, now, head, tile * LANES)), head * layout.width + i
-        row = row - row * (focus * numbers_like(like, q, (b, step, layout.e + piece)))
-        added = added + focus * numbers_like(like, q, (b, step, layout.a + piece))
-    row = row + added
+        e = numbers_like(like, q, (b, step, layout.e + head * layout.width + i))
+        row = row - row * (load(w, (b, now, head, tile * LANES)) * e)
+    for head in range(layout.write_heads):
+        a = numbers_like(like, q, (b, step, layout.a + head * layout.width + i))
+        row = row + load(w, (b, now, head, tile * LANES)) * a
     store(M, (lane, target, tile, i, 0), row)
     return row * row
 

@@ -144,7 +144,7 @@ def gradient_shapes(sizes: Sizes, batch: int, time: int, need_x: bool) -> Shapes
         "z": tape["z"],
         "p": tape["p"],
         "x": (batch, time, sizes.inputs) if need_x else (0, 0, 0),
-        "hr": tape["hr"],
+        "hr": (batch, tape["hr"][2]),
         "h": tape["h"],
         "r": (batch, sizes.reads),
     }

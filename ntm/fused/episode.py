@@ -22,7 +22,7 @@ from ntm.fused.compiled import kernel, stage
 from ntm.fused.interface import squash_backward, squash_forward
 from ntm.fused.parameters import Array, operand_size, start_forward, start_of
 from ntm.fused.products import multiply_add
-from ntm.fused.simd import LANES, address, copy, flush_denormals, load_first, restore_denormals, spread, store_first
+from ntm.fused.simd import LANES, address, copy, fetch, flush_denormals, load_first, restore_denormals, spread, store_first
 
 EVERY = 8  # steps from one memory on the tape to the next; those between are written again in the backward pass
 BLOCK = 8  # sequences that go through a step together
@@ -66,7 +66,7 @@ class Gradients(NamedTuple):
     z: Array  # [layers, batch, time, gates] before squashing, of every step
     p: Array  # [batch, time, interface] before squashing, of every step
     x: Array  # [batch, time, inputs]
-    hr: Array  # [batch, time, hidden + reads]
+    hr: Array  # [batch, hidden + reads], of the step at hand
     h: Array  # [batch, hidden]
     r: Array  # [batch, reads]
 
@@ -215,7 +215,6 @@ def address_forward(b, lane, step, prev, now, start, stop, tape, scratch, sizes)
 @kernel
 def episode_backward(first, last, d_outputs, tape, gradients, weights, scratch, sizes, need_x):
     """Run sequences `first` to `last` backwards."""
-    dhr = gradients.hr
     denormals = flush_denormals()
     scratch.ring[:] = 0
     for b in range(first, last):
@@ -223,34 +222,37 @@ def episode_backward(first, last, d_outputs, tape, gradients, weights, scratch, 
         gradients.c[:, b] = 0
         gradients.M[b] = 0
         gradients.w[b] = 0
-        dhr[b] = 0
-        multiply_add(
-            address(dhr, (b, 0, 0)),
-            dhr.shape[2],
-            address(d_outputs, (b, 0, 0)),
-            d_outputs.shape[2],
-            1,
-            address(weights.output, (0, 0)),
-            weights.output.shape[1],
-            dhr.shape[1],
-            d_outputs.shape[2],
-            sizes.hidden + sizes.reads,
-        )
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
-        block_backward(start, stop, dhr, tape, gradients, weights, scratch, sizes, need_x)
+        block_backward(start, stop, d_outputs, tape, gradients, weights, scratch, sizes, need_x)
     restore_denormals(denormals)
 
 
 @stage
-def block_backward(first, last, dhr, tape, gradients, weights, scratch, sizes, need_x):
+def block_backward(first, last, d_outputs, tape, gradients, weights, scratch, sizes, need_x):
     layout, size, M, scale = sizes.layout, sizes.hidden, scratch.M, scratch.scale
-    du, dp, dh, dr = gradients.u, gradients.p, gradients.h, gradients.r
-    time, stored = dhr.shape[1], memory_size(M)
+    du, dp, dh, dr, dhr = gradients.u, gradients.p, gradients.h, gradients.r, gradients.hr
+    time, outputs, stored = d_outputs.shape[1], d_outputs.shape[2], memory_size(M)
     for t in range(time - 1, -1, -1):
         at = t % EVERY
         for b in range(first, last):
+            dhr[b] = 0
+        multiply_add(
+            address(dhr, (first, 0)),
+            dhr.shape[1],
+            address(d_outputs, (first, t, 0)),
+            time * outputs,
+            1,
+            address(weights.output, (0, 0)),
+            weights.output.shape[1],
+            last - first,
+            outputs,
+            size + sizes.reads,
+        )
+        for b in range(first, last):
             lane = b - first
+            if t > 0:
+                fetch_step(b, t - 1, tape, gradients)
             if t + 1 == time or at + 1 == EVERY:
                 copy(M, (lane, 0, 0, 0, 0), tape.M, (b, t // EVERY, 0, 0, 0), stored)
                 measure(M, scale, lane, 0)
@@ -258,10 +260,10 @@ def block_backward(first, last, dhr, tape, gradients, weights, scratch, sizes, n
                     step = t - at + j
                     write_forward(tape.q, M, scale, tape.w, b, lane, step, step + 1, j, j + 1, layout)
             for i in range(sizes.reads):
-                dr[b, i] = dhr[b, t, size + i] + du[0, b, sizes.own + i]
+                dr[b, i] = dhr[b, size + i] + du[0, b, sizes.own + i]
             memory_backward(b, lane, t, at, tape, gradients, scratch, sizes)
             squash_backward(tape.p, tape.q, dp, b, t, layout)
-            copy(dh, (b, 0), dhr, (b, t, 0), size)
+            copy(dh, (b, 0), dhr, (b, 0), size)
         multiply_add(
             address(dh, (first, 0)),
             dh.shape[1],
@@ -279,6 +281,23 @@ def block_backward(first, last, dhr, tape, gradients, weights, scratch, sizes, n
         if need_x:
             for b in range(first, last):
                 copy(gradients.x, (b, t, 0), du, (0, b, sizes.own + sizes.reads), sizes.inputs)
+
+
+@stage
+def fetch_step(b, t, tape, gradients):
+    """The processor foresees a walk through a few arrays, not one through all arrays of eight sequences."""
+    z, c, q, w, M = tape.z, tape.c, tape.q, tape.w, tape.M
+    slots = w.shape[2] * w.shape[3]
+    for layer in range(z.shape[0]):
+        fetch(z, (layer, b, t, 0), z.shape[3])
+        fetch(c, (layer, b, t, 0), c.shape[3])
+        fetch(gradients.z, (layer, b, t, 0), z.shape[3])
+    for array in (tape.p, q, gradients.p):
+        fetch(array, (b, t, 0), q.shape[2])
+    for array in (tape.K, tape.w_c, w):
+        fetch(array, (b, t, 0, 0), slots)
+    if (t + 1) % EVERY == 0:
+        fetch(M, (b, t // EVERY, 0, 0, 0), memory_size(M))
 
 
 @stage

@@ -24,6 +24,7 @@ LANES = 16 if llvm.get_host_cpu_features().get("avx512f") else 8
 FLOAT, INT32 = ir.FloatType(), ir.IntType(32)
 FLOATS, INTS, BITS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(1), LANES)
 ROWS = 4  # vectors that go together
+CACHE_LINE = 64  # bytes
 FUSE = ("contract",)  # a product and a sum may become one fused operation; nothing may be reordered
 
 
@@ -255,6 +256,23 @@ def copy(typingctx, target, here, source, there, count):
     return types.void(*indexed(target, here), *indexed(source, there), types.intp), lower
 
 
+@intrinsic
+def fetch(typingctx, array, index, count):
+    """Have array[index] and what follows, `count` numbers, brought near, which will be wanted soon."""
+
+    def lower(context, builder, sig, args):
+        start = element(context, builder, sig.args, args)
+        kind = ir.FunctionType(ir.VoidType(), [start.type, INT32, INT32, INT32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        to_read, second_cache, data = INT32(0), INT32(2), INT32(1)
+        zero, line = ir.Constant(args[2].type, 0), ir.Constant(args[2].type, CACHE_LINE // 4)
+        with cgutils.for_range_slice(builder, zero, args[2], line, args[2].type) as (n, _):
+            builder.call(function, [builder.gep(start, [n]), to_read, second_cache, data])
+        return context.get_dummy_value()
+
+    return types.void(*indexed(array, index), types.intp), lower
+
+
 # -- lanes -------------------------------------------------------------------------------------------------------------
 
 
@@ -383,7 +401,8 @@ def sum_of_rows(typingctx, a):
     def lower(context, builder, sig, args):
         (value,) = args
         while (half := value.type.count // 2) >= LANES:
-            value = builder.fadd(pick(builder, value, list(range(half))), pick(builder, value, list(range(half, 2 * half))))
+            a, b = (pick(builder, value, list(range(start, start + half))) for start in (0, half))
+            value = builder.fadd(a, b, flags=FUSE)
         return value
 
     return vector(a), lower
