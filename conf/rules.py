@@ -12,6 +12,7 @@ Measured = Literal[  # the less, the better
     "far/bits",
     "far/error_bits",
     "far/bit_error_rate",
+    "both/bits",
 ]
 
 RULES: dict[str, Any] = {

@@ -23,10 +23,10 @@ class Learner(L.LightningModule):
     """Teaches a machine a task.
 
     Logs `train/loss` and every metric as `train/<metric>` at the trainer's logging steps, `val/<metric>` over held-out
-    sequences of the training range, `far/<metric>` over longer ones that training never sees, and
-    `test/<length>/<metric>` for every test length; beside each row `sequences`, the number of training sequences seen,
-    which is the paper's axis. Its checkpoints carry the configuration in plain containers, so that a checkpoint alone
-    rebuilds the machine and the task.
+    sequences of the training range, `far/<metric>` over longer ones that training never sees, `both/bits`, the sum of
+    their bits, and `test/<length>/<metric>` for every test length; beside each row `sequences`, the number of training
+    sequences seen, which is the paper's axis. Its checkpoints carry the configuration in plain containers, so that a
+    checkpoint alone rebuilds the machine and the task.
     """
 
     def __init__(
@@ -121,6 +121,9 @@ class Learner(L.LightningModule):
         return logits
 
     def on_validation_epoch_end(self) -> None:
+        measured = self.trainer.callback_metrics
+        if {"val/bits", "far/bits"} <= measured.keys():  # a limit of the trainer's may leave one out
+            self.log("both/bits", measured["val/bits"] + measured["far/bits"], sync_dist=True)
         self.log_sequences()
 
     def on_test_epoch_end(self) -> None:

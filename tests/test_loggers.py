@@ -80,6 +80,13 @@ def test_every_curve_is_over_sequences(run):
     assert all("sequences" in row["item"] for row in records(run, "history"))
 
 
+def test_the_costs_within_the_training_range_and_beyond_are_added_up(trained):
+    rows = [row for row in csv.DictReader(Path(trained, "metrics.csv").read_text().splitlines()) if row["both/bits"]]
+    assert rows
+    for row in rows:
+        assert float(row["both/bits"]) == pytest.approx(float(row["val/bits"]) + float(row["far/bits"]))
+
+
 def test_the_history_is_that_of_the_rows(trained, run):
     rows = list(csv.DictReader(Path(trained, "metrics.csv").read_text().splitlines()))
     told = [record["item"] for record in records(run, "history")]

@@ -110,7 +110,9 @@ def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, w, dr, b, lane,
     dq[b, step, layout.beta + head] = total(strength)
     whole = width - width % ROWS
     for i in range(0, whole, ROWS):
-        content_rows(fourfold(spread(0.0)), i, q, dq, M, dM, dw_c, scratch, w, dr, b, lane, step, at, head, k, k_scale, read)
+        content_rows(
+            fourfold(spread(0.0)), i, q, dq, M, dM, dw_c, scratch, w, dr, b, lane, step, at, head, k, k_scale, read
+        )
     for i in range(whole, width):
         content_rows(spread(0.0), i, q, dq, M, dM, dw_c, scratch, w, dr, b, lane, step, at, head, k, k_scale, read)
     along = np.float32(0.0)

@@ -22,16 +22,23 @@ ALWAYS = "compiling the fused engine, as every process must: no cache folder can
 VERSION = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
 
 
+# No kernel allocates. With its runtime, Numba would count who holds an array at every name that it is given.
+UNCOUNTED: dict[str, Any] = {"_nrt": False}
+
+
 def stage(function: Callable[..., Any]) -> Any:
-    """A function that is compiled into the kernels that call it, without what tests wrap around it to check shapes."""
-    return njit(inspect.unwrap(function), forceinline=True, _nrt=False)
+    """A function that is compiled into the kernels that call it, without what tests wrap around it to check shapes.
+
+    Into them, for a call with a hundred numbers that describe arrays takes as long as some stages.
+    """
+    return njit(inspect.unwrap(function), forceinline=True, **UNCOUNTED)
 
 
 def kernel(function: Callable[..., None]) -> Any:
     """Compile at the first call, or load what an earlier process compiled; run without the interpreter's lock."""
     function = inspect.unwrap(function)
     # As numpy divides: a check for 0 would keep a loop from being made of vectors.
-    compiled: Any = njit(nogil=True, error_model="numpy", _nrt=False)(function)
+    compiled: Any = njit(nogil=True, error_model="numpy", **UNCOUNTED)(function)
     compiled._cache = Cache(function)
     return compiled
 

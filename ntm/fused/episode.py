@@ -22,7 +22,17 @@ from ntm.fused.compiled import kernel, stage
 from ntm.fused.interface import squash_backward, squash_forward
 from ntm.fused.parameters import Array, operand_size, start_forward, start_of
 from ntm.fused.products import multiply_add
-from ntm.fused.simd import LANES, address, copy, fetch, flush_denormals, load_first, restore_denormals, spread, store_first
+from ntm.fused.simd import (
+    LANES,
+    address,
+    copy,
+    fetch,
+    flush_denormals,
+    load_first,
+    restore_denormals,
+    spread,
+    store_first,
+)
 
 EVERY = 8  # steps from one memory on the tape to the next; those between are written again in the backward pass
 BLOCK = 8  # sequences that go through a step together
@@ -359,16 +369,12 @@ def address_backward(b, lane, t, at, start, stop, tape, gradients, scratch, size
         read = (head - layout.write_heads) * layout.width
         if layout.by_location:
             location_backward(q, dq, w_c, w, dw, dw_c, ring, b, t, t, t + 1, head, layout, sizes.slots)
-            content_backward(
-                q, dq, M, dM, scale, K, w_c, dw_c, spare, w, dr, b, lane, t, at, t, head, read, layout
-            )
+            content_backward(q, dq, M, dM, scale, K, w_c, dw_c, spare, w, dr, b, lane, t, at, t, head, read, layout)
         else:
             for n in range(dw.shape[2]):
                 dw_c[n] = dw[b, head, n]
                 dw[b, head, n] = 0
-            content_backward(
-                q, dq, M, dM, scale, K, w, dw_c, spare, w, dr, b, lane, t, at, t + 1, head, read, layout
-            )
+            content_backward(q, dq, M, dM, scale, K, w, dw_c, spare, w, dr, b, lane, t, at, t + 1, head, read, layout)
 
 
 @kernel
@@ -376,17 +382,13 @@ def weight_gradients(first, last, shares, d_outputs, tape, gradients, found, siz
     """Shares `first` to `last` of the rows of all weights' gradients; each is summed over all steps in order."""
     denormals = flush_denormals()
     hidden, reads, said = sizes.hidden, sizes.reads, sizes.layout.size
-    weight_gradient(
-        first, last, shares, gradients.p, tape.hr, found.interface, found.interface_bias, said, hidden
-    )
+    weight_gradient(first, last, shares, gradients.p, tape.hr, found.interface, found.interface_bias, said, hidden)
     weight_gradient(
         first, last, shares, d_outputs, tape.hr, found.output, found.output_bias, sizes.outputs, hidden + reads
     )
     for layer in range(sizes.layers):
         dz, u, d_weight, d_bias = gradients.z[layer], tape.u[layer], found.layers[layer], found.bias[layer]
-        weight_gradient(
-            first, last, shares, dz, u, d_weight, d_bias, found.layers.shape[1], operand_size(layer, sizes)
-        )
+        weight_gradient(first, last, shares, dz, u, d_weight, d_bias, found.layers.shape[1], operand_size(layer, sizes))
     restore_denormals(denormals)
 
 
