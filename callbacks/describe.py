@@ -23,4 +23,5 @@ class Describe(L.Callback):
             logger.log_hyperparams({**resolved, "commit": commit()})  # type: ignore[dict-item]
             if isinstance(logger, Wandb):
                 best = {name: "max" if name == "exact" else "min" for name in pl_module.metrics}
-                logger.keep_best({f"{stage}/{name}": kind for stage in ("val", "far") for name, kind in best.items()})
+                held_out = {f"{stage}/{name}": kind for stage in ("val", "far") for name, kind in best.items()}
+                logger.keep_best({**held_out, "both/bits": "min"})

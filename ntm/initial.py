@@ -62,4 +62,7 @@ class InitialWeighting(Initial):
                 self.value[:, 0] = 1
 
     def forward(self) -> Float[Tensor, "heads slots"]:
-        return self.value if self.kind == "constant" else torch.softmax(self.value, dim=-1)
+        if self.kind == "constant":
+            return self.value
+        # Head by head, as torch cuts the sums of several rows up by thread, which would change a gradient's last bits.
+        return torch.cat([torch.softmax(head, dim=-1) for head in self.value.split(1)])

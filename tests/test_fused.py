@@ -124,6 +124,22 @@ def test_agrees_with_eager_over_slots_widths_and_shifts(slots, width, shifts):
     assert_agrees(machine(num_slots=slots, slot_width=width, shift_range=shifts), batch=2, time=6)
 
 
+@pytest.mark.parametrize("order", ["write_then_read", "read_then_write"])
+@pytest.mark.parametrize("addressing", ["content_and_location", "content"])
+@pytest.mark.parametrize("width", [6, 7])
+def test_agrees_with_eager_where_no_size_fills_a_vector_or_a_block(width, addressing, order):
+    made = machine(
+        hidden_size=17,
+        num_slots=33,
+        slot_width=width,
+        num_read_heads=3,
+        num_write_heads=2,
+        addressing=addressing,
+        order=order,
+    )
+    assert_agrees(made, batch=9, time=17)
+
+
 @pytest.mark.parametrize("weighting", ["one_hot", "uniform", "learned"])
 def test_agrees_with_eager_over_the_slots_it_trains_with(weighting):
     made = machine(num_slots=40, training_slots=7, weighting=weighting)
@@ -193,9 +209,10 @@ def test_extreme_interfaces_on_a_blank_memory_stay_finite(value, order):
             torch.testing.assert_close(fused["output"], eager["output"])
 
 
-def test_one_and_two_threads_give_the_same_bits():
+@pytest.mark.parametrize("shape", [{}, {"num_slots": 33, "num_write_heads": 3}])
+def test_one_and_two_threads_give_the_same_bits(shape):
     inputs, targets = episode(13, 20)
-    made, before = machine(hidden_size=100), torch.get_num_threads()
+    made, before = machine(hidden_size=100, **shape), torch.get_num_threads()
     results = []
     for threads in (1, 2, 1, 2):
         torch.set_num_threads(threads)

@@ -21,6 +21,12 @@ from ntm.fused.simd import (
 
 
 @stage
+def in_fours(width):
+    """How many of `width` numbers go ROWS at a time."""
+    return width - width % ROWS
+
+
+@stage
 def measure(M, scale, lane, at):
     """1 / |M(n)| of every slot, which eq. (6) divides by."""
     for tile in range(M.shape[2]):
@@ -38,10 +44,10 @@ def measure(M, scale, lane, at):
 def read_forward(M, w, hr, b, lane, step, at, now, head, start):
     """The read of one head goes to hr[b, step, start:]."""
     width = M.shape[3]
-    whole = width - width % ROWS
-    for i in range(0, whole, ROWS):
-        read_rows(fourfold(spread(0.0)), i, M, w, hr, b, lane, step, at, now, head, start)
-    for i in range(whole, width):
+    fours = in_fours(width)
+    for i in range(0, fours, ROWS):
+        read_rows(fourfold(0.0), i, M, w, hr, b, lane, step, at, now, head, start)
+    for i in range(fours, width):
         read_rows(spread(0.0), i, M, w, hr, b, lane, step, at, now, head, start)
 
 
@@ -56,13 +62,13 @@ def read_rows(r, i, M, w, hr, b, lane, step, at, now, head, start):
 def read_backward(M, dw, dr, b, lane, at, head, start):
     """dw(n) += dr . M(n); what reaches the memory, dM(n) += w(n) dr, is left to `content_backward`."""
     width = M.shape[3]
-    whole = width - width % ROWS
+    fours = in_fours(width)
     for tile in range(M.shape[2]):
         n = tile * LANES
-        rows, change = fourfold(spread(0.0)), load(dw, (b, head, n))
-        for i in range(0, whole, ROWS):
+        rows, change = fourfold(0.0), load(dw, (b, head, n))
+        for i in range(0, fours, ROWS):
             rows = rows + load_like(rows, M, (lane, at, tile, i, 0)) * numbers_like(rows, dr, (b, start + i))
-        for i in range(whole, width):
+        for i in range(fours, width):
             change = change + load(M, (lane, at, tile, i, 0)) * numbers_like(change, dr, (b, start + i))
         store(dw, (b, head, n), change + sum_of_rows(rows))
 
@@ -74,12 +80,12 @@ def read_backward(M, dw, dr, b, lane, at, head, start):
 def write_forward(q, M, scale, w, b, lane, step, now, source, target, layout):
     """From M[lane, source] to M[lane, target], which may be the same place, and its `scale`."""
     width = layout.width
-    whole = width - width % ROWS
+    fours = in_fours(width)
     for tile in range(M.shape[2]):
-        rows, squares = fourfold(spread(0.0)), spread(NORM_FLOOR)
-        for i in range(0, whole, ROWS):
+        rows, squares = fourfold(0.0), spread(NORM_FLOOR)
+        for i in range(0, fours, ROWS):
             rows = rows + write_rows(rows, i, tile, q, M, w, b, lane, step, now, source, target, layout)
-        for i in range(whole, width):
+        for i in range(fours, width):
             squares = squares + write_rows(squares, i, tile, q, M, w, b, lane, step, now, source, target, layout)
         store(scale, (lane, target, tile * LANES), over_root(squares + sum_of_rows(rows)))
 
@@ -107,10 +113,10 @@ def write_backward(q, dq, M, dM, w, dw, b, lane, step, now, source, layout):
         da_h = sum_n dM(n) w_h(n),           de_h = -sum_n dM(n) M_prev(n) w_h(n) others_h(n),
         dw_h(n) += dM(n) . (a_h - M_prev(n) e_h others_h(n)),   dM_prev(n) = dM(n) kept(n)
     """
-    whole = layout.width - layout.width % ROWS
-    for i in range(0, whole, ROWS):
-        unwrite_rows(fourfold(spread(0.0)), i, q, dq, M, dM, w, dw, b, lane, step, now, source, layout)
-    for i in range(whole, layout.width):
+    fours = in_fours(layout.width)
+    for i in range(0, fours, ROWS):
+        unwrite_rows(fourfold(0.0), i, q, dq, M, dM, w, dw, b, lane, step, now, source, layout)
+    for i in range(fours, layout.width):
         unwrite_rows(spread(0.0), i, q, dq, M, dM, w, dw, b, lane, step, now, source, layout)
 
 

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from ntm.equations import NORM_FLOOR, WEIGHTING_FLOOR
+from ntm.fused.access import in_fours
 from ntm.fused.compiled import stage
 from ntm.fused.elementary import exp, log
 from ntm.fused.simd import (
@@ -24,6 +25,7 @@ from ntm.fused.simd import (
     numbers_like,
     spread,
     store,
+    store_first,
     store_totals,
     sum_of_rows,
     total,
@@ -68,13 +70,13 @@ def content_forward(q, M, scale, outside, K, w_c, b, lane, step, at, to, head, l
     """Compare the key with memory M[lane, at]; the weighting goes to w_c[b, to]."""
     k, beta = layout.k + head * layout.width, number(q, (b, step, layout.beta + head))
     k_scale = key_scale(q, b, step, k, layout.width)
-    top, whole = spread(OUTSIDE), layout.width - layout.width % ROWS
+    top, fours = spread(OUTSIDE), in_fours(layout.width)
     for tile in range(M.shape[2]):
         n = tile * LANES
-        rows, dot = fourfold(spread(0.0)), spread(0.0)
-        for i in range(0, whole, ROWS):
+        rows, dot = fourfold(0.0), spread(0.0)
+        for i in range(0, fours, ROWS):
             rows = rows + numbers_like(rows, q, (b, step, k + i)) * load_like(rows, M, (lane, at, tile, i, 0))
-        for i in range(whole, layout.width):
+        for i in range(fours, layout.width):
             dot = dot + number(q, (b, step, k + i)) * load(M, (lane, at, tile, i, 0))
         similarity = (dot + sum_of_rows(rows)) * k_scale * load(scale, (lane, at, n))
         z = similarity * beta + load(outside, (n,))
@@ -85,12 +87,12 @@ def content_forward(q, M, scale, outside, K, w_c, b, lane, step, at, to, head, l
 
 
 @stage
-def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, w, dr, b, lane, step, at, to, head, read, layout):
+def content_backward(q, dq, M, dM, scale, K, w_c, w, dw_c, spare, dr, b, lane, step, at, to, now, head, read, layout):
     """From dw_c to dk, dbeta and, added, dM. With dz = w_c (dw_c - w_c . dw_c), the gradient through the softmax,
 
     dbeta = dz . K,  dK = beta dz,  dM(n) += dK(n) / |M(n)| (k / |k| - K(n) M(n) / |M(n)|)
 
-    Where the head reads, and `read` >= 0 says where its dr starts, dM(n) += w(n) dr goes along, w being w[b, step + 1].
+    Where the head reads, and so `read` >= 0 says where its dr starts, dM(n) += w(n) dr goes the same way: eq. (2).
     """
     width, slots = layout.width, w_c.shape[3]
     k, beta = layout.k + head * width, number(q, (b, step, layout.beta + head))
@@ -106,36 +108,43 @@ def content_backward(q, dq, M, dM, scale, K, w_c, dw_c, scratch, w, dr, b, lane,
         strength = strength + dz * similarity
         towards = dz * beta * norm
         store(dw_c, (n,), towards)
-        store(scratch, (n,), towards * similarity * norm)
+        store(spare, (n,), towards * similarity * norm)
     dq[b, step, layout.beta + head] = total(strength)
-    whole = width - width % ROWS
-    for i in range(0, whole, ROWS):
-        content_rows(
-            fourfold(spread(0.0)), i, q, dq, M, dM, dw_c, scratch, w, dr, b, lane, step, at, head, k, k_scale, read
-        )
-    for i in range(whole, width):
-        content_rows(spread(0.0), i, q, dq, M, dM, dw_c, scratch, w, dr, b, lane, step, at, head, k, k_scale, read)
-    along = np.float32(0.0)
-    for i in range(width):
-        along += k_scale * number(q, (b, step, k + i)) * number(dq, (b, step, k + i))
-    for i in range(width):
-        direction = number(q, (b, step, k + i)) * k_scale
-        dq[b, step, k + i] = k_scale * (number(dq, (b, step, k + i)) - direction * along)
+    fours = in_fours(width)
+    for i in range(0, fours, ROWS):
+        content_rows(fourfold(0.0), i, q, dq, M, dM, w, dw_c, spare, dr, b, lane, step, at, now, head, k, k_scale, read)
+    for i in range(fours, width):
+        content_rows(spread(0.0), i, q, dq, M, dM, w, dw_c, spare, dr, b, lane, step, at, now, head, k, k_scale, read)
+    through_norm(q, dq, b, step, k, k_scale, width)
 
 
 @stage
-def content_rows(zero, i, q, dq, M, dM, towards, spare, w, dr, b, lane, step, at, head, k, k_scale, read):
+def content_rows(zero, i, q, dq, M, dM, w, towards, back, dr, b, lane, step, at, now, head, k, k_scale, read):
+    """`towards` the key go the slots, by so much, and `back` to themselves."""
     direction, dk = numbers_like(zero, q, (b, step, k + i)) * k_scale, zero
     d = numbers_like(zero, dr, (b, read + i)) if read >= 0 else zero
     for tile in range(M.shape[2]):
         n = tile * LANES
         pull, row = load(towards, (n,)), load_like(zero, M, (lane, at, tile, i, 0))
         dk = dk + pull * row
-        change = load_like(zero, dM, (b, tile, i, 0)) + pull * direction - load(spare, (n,)) * row
+        change = load_like(zero, dM, (b, tile, i, 0)) + pull * direction - load(back, (n,)) * row
         if read >= 0:
-            change = change + load(w, (b, step + 1, head, n)) * d
+            change = change + load(w, (b, now, head, n)) * d
         store(dM, (b, tile, i, 0), change)
     store_totals(dq, (b, step, k + i), dk)
+
+
+@stage
+def through_norm(q, dq, b, step, k, k_scale, width):
+    """From the gradient of v = k / |k|, in dq, to dk = (dv - v (v . dv)) / |k|."""
+    along = spread(0.0)
+    for i in range(0, width, LANES):
+        here, rest = (b, step, k + i), width - i
+        along = along + load_first(q, here, rest) * load_first(dq, here, rest)
+    share = total(along) * k_scale * k_scale
+    for i in range(0, width, LANES):
+        here, rest = (b, step, k + i), width - i
+        store_first(dq, here, (load_first(dq, here, rest) - load_first(q, here, rest) * share) * k_scale, rest)
 
 
 # -- location: equations (7), (8) and (9) ------------------------------------------------------------------------------

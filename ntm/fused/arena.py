@@ -1,4 +1,5 @@
-"""Memory for the arrays of an episode, handed on to later episodes.
+"""Memory for the arrays of an episode, handed on to later episodes, each from the start of a cache line.
+
 
 Fresh memory comes as pages that the system fills with zeros at the first touch, which costs about as much as the
 episode itself. An `Arena` gives its arrays back when nobody holds it any more, which is when torch drops the graph.
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LINE = 16  # numbers in a cache line, where every array starts, so that no vector straddles two
+from ntm.fused.simd import LINE
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -22,14 +22,15 @@ ALWAYS = "compiling the fused engine, as every process must: no cache folder can
 VERSION = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
 
 
-# No kernel allocates. With its runtime, Numba would count who holds an array at every name that it is given.
+# No kernel allocates. With its runtime, Numba would count who holds an array at every name that it is given. The option
+# is Numba's own, of long standing; a stage that returns an array may be called by kernels alone, which count nothing.
 UNCOUNTED: dict[str, Any] = {"_nrt": False}
 
 
 def stage(function: Callable[..., Any]) -> Any:
     """A function that is compiled into the kernels that call it, without what tests wrap around it to check shapes.
 
-    Into them, for a call with a hundred numbers that describe arrays takes as long as some stages.
+    Forced into them: a call with the hundred numbers that describe arrays takes as long as some stages.
     """
     return njit(inspect.unwrap(function), forceinline=True, **UNCOUNTED)
 

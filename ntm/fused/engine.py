@@ -122,7 +122,7 @@ def tape_shapes(sizes: Sizes, batch: int, time: int, keep: bool) -> Shapes:
     return {
         "u": (layers, batch, steps, whole_vectors(widest_operand(sizes))),
         "z": (layers, batch, steps, gates),
-        "c": (layers, batch, versions, hidden if sizes.cell == LSTM else 0),
+        "c": (layers, batch, versions, whole_vectors(hidden) if sizes.cell == LSTM else 0),
         "h": (batch, whole_vectors(hidden)),
         "hr": (batch, time, whole_vectors(hidden + sizes.reads)),
         "p": (batch, steps, interface),

@@ -76,7 +76,7 @@ class Gradients(NamedTuple):
     z: Array  # [layers, batch, time, gates] before squashing, of every step
     p: Array  # [batch, time, interface] before squashing, of every step
     x: Array  # [batch, time, inputs]
-    hr: Array  # [batch, hidden + reads], of the step at hand
+    hr: Array  # [batch, hidden + reads] of the step at hand, as h and r
     h: Array  # [batch, hidden]
     r: Array  # [batch, reads]
 
@@ -240,35 +240,18 @@ def episode_backward(first, last, d_outputs, tape, gradients, weights, scratch, 
 
 @stage
 def block_backward(first, last, d_outputs, tape, gradients, weights, scratch, sizes, need_x):
-    layout, size, M, scale = sizes.layout, sizes.hidden, scratch.M, scratch.scale
+    layout, size = sizes.layout, sizes.hidden
     du, dp, dh, dr, dhr = gradients.u, gradients.p, gradients.h, gradients.r, gradients.hr
-    time, outputs, stored = d_outputs.shape[1], d_outputs.shape[2], memory_size(M)
+    time = d_outputs.shape[1]
     for t in range(time - 1, -1, -1):
         at = t % EVERY
-        for b in range(first, last):
-            dhr[b] = 0
-        multiply_add(
-            address(dhr, (first, 0)),
-            dhr.shape[1],
-            address(d_outputs, (first, t, 0)),
-            time * outputs,
-            1,
-            address(weights.output, (0, 0)),
-            weights.output.shape[1],
-            last - first,
-            outputs,
-            size + sizes.reads,
-        )
+        output_backward(first, last, t, d_outputs, gradients, weights, size + sizes.reads)
         for b in range(first, last):
             lane = b - first
             if t > 0:
                 fetch_step(b, t - 1, tape, gradients)
             if t + 1 == time or at + 1 == EVERY:
-                copy(M, (lane, 0, 0, 0, 0), tape.M, (b, t // EVERY, 0, 0, 0), stored)
-                measure(M, scale, lane, 0)
-                for j in range(at + 1):
-                    step = t - at + j
-                    write_forward(tape.q, M, scale, tape.w, b, lane, step, step + 1, j, j + 1, layout)
+                write_again(b, lane, t, tape, scratch, layout)
             for i in range(sizes.reads):
                 dr[b, i] = dhr[b, size + i] + du[0, b, sizes.own + i]
             memory_backward(b, lane, t, at, tape, gradients, scratch, sizes)
@@ -291,6 +274,35 @@ def block_backward(first, last, d_outputs, tape, gradients, weights, scratch, si
         if need_x:
             for b in range(first, last):
                 copy(gradients.x, (b, t, 0), du, (0, b, sizes.own + sizes.reads), sizes.inputs)
+
+
+@stage
+def output_backward(first, last, t, d_outputs, gradients, weights, seen):
+    dhr, outputs = gradients.hr, d_outputs.shape[2]
+    for b in range(first, last):
+        dhr[b] = 0
+    multiply_add(
+        address(dhr, (first, 0)),
+        dhr.shape[1],
+        address(d_outputs, (first, t, 0)),
+        d_outputs.shape[1] * outputs,
+        1,
+        address(weights.output, (0, 0)),
+        weights.output.shape[1],
+        last - first,
+        outputs,
+        seen,
+    )
+
+
+@stage
+def write_again(b, lane, t, tape, scratch, layout):
+    """The memories since the last that is on the tape, up to the one that step t left."""
+    M, scale, start = scratch.M, scratch.scale, t - t % EVERY
+    copy(M, (lane, 0, 0, 0, 0), tape.M, (b, t // EVERY, 0, 0, 0), memory_size(M))
+    measure(M, scale, lane, 0)
+    for step in range(start, t + 1):
+        write_forward(tape.q, M, scale, tape.w, b, lane, step, step + 1, step - start, step - start + 1, layout)
 
 
 @stage
@@ -369,12 +381,16 @@ def address_backward(b, lane, t, at, start, stop, tape, gradients, scratch, size
         read = (head - layout.write_heads) * layout.width
         if layout.by_location:
             location_backward(q, dq, w_c, w, dw, dw_c, ring, b, t, t, t + 1, head, layout, sizes.slots)
-            content_backward(q, dq, M, dM, scale, K, w_c, dw_c, spare, w, dr, b, lane, t, at, t, head, read, layout)
+            content_backward(
+                q, dq, M, dM, scale, K, w_c, w, dw_c, spare, dr, b, lane, t, at, t, t + 1, head, read, layout
+            )
         else:
             for n in range(dw.shape[2]):
                 dw_c[n] = dw[b, head, n]
                 dw[b, head, n] = 0
-            content_backward(q, dq, M, dM, scale, K, w, dw_c, spare, w, dr, b, lane, t, at, t + 1, head, read, layout)
+            content_backward(
+                q, dq, M, dM, scale, K, w, w, dw_c, spare, dr, b, lane, t, at, t + 1, t + 1, head, read, layout
+            )
 
 
 @kernel

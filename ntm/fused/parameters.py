@@ -168,8 +168,7 @@ def start_of(vector, sizes):
 def start_forward(start, tape, M, b, lane, sizes):
     """One sequence's first operands, cells, weightings and, in M[lane, 0], memory."""
     for layer in range(sizes.layers):
-        if sizes.own > 0:
-            copy(tape.u, (layer, b, 0, 0), start.states, (layer, 0, 0), sizes.own)
+        copy(tape.u, (layer, b, 0, 0), start.states, (layer, 0, 0), sizes.own)
         if sizes.cell == LSTM:
             copy(tape.c, (layer, b, 0, 0), start.states, (layer, 1, 0), sizes.hidden)
     copy(tape.u, (0, b, 0, sizes.own), start.r, (0,), sizes.reads)

@@ -17,14 +17,14 @@ from numba import types
 from numba.core import cgutils
 from numba.core.typing import signature
 from numba.core.typing.templates import ConcreteTemplate, infer_global
-from numba.extending import intrinsic, lower_builtin, models, register_model, typeof_impl  # noqa: F401
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
+LINE = 16  # numbers in a cache line
 LANES = 16 if llvm.get_host_cpu_features().get("avx512f") else 8
 
 FLOAT, INT32 = ir.FloatType(), ir.IntType(32)
-FLOATS, INTS, BITS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(1), LANES)
+FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT32, LANES)
 ROWS = 4  # vectors that go together
-CACHE_LINE = 64  # bytes
 FUSE = ("contract",)  # a product and a sum may become one fused operation; nothing may be reordered
 
 
@@ -173,12 +173,8 @@ def numbers_like(typingctx, like, array, index):
 
     def lower(context, builder, sig, args):
         start = element(context, builder, sig.args[1:], args[1:])
-        rows = [splat(builder, builder.load(builder.gep(start, [INT32(row)]))) for row in range(like.rows)]
-        while len(rows) > 1:
-            both = 2 * rows[0].type.count
-            lanes = ir.Constant(ir.VectorType(INT32, both), list(range(both)))
-            rows = [builder.shuffle_vector(a, b, lanes) for a, b in zip(rows[::2], rows[1::2], strict=True)]
-        return rows[0]
+        numbers = builder.load(builder.bitcast(start, ir.VectorType(FLOAT, like.rows).as_pointer()), align=4)
+        return pick(builder, numbers, [row for row in range(like.rows) for _ in range(LANES)])
 
     return like(like, *indexed(array, index)), lower
 
@@ -265,7 +261,7 @@ def fetch(typingctx, array, index, count):
         kind = ir.FunctionType(ir.VoidType(), [start.type, INT32, INT32, INT32])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         to_read, second_cache, data = INT32(0), INT32(2), INT32(1)
-        zero, line = ir.Constant(args[2].type, 0), ir.Constant(args[2].type, CACHE_LINE // 4)
+        zero, line = ir.Constant(args[2].type, 0), ir.Constant(args[2].type, LINE)
         with cgutils.for_range_slice(builder, zero, args[2], line, args[2].type) as (n, _):
             builder.call(function, [builder.gep(start, [n]), to_read, second_cache, data])
         return context.get_dummy_value()
@@ -385,13 +381,13 @@ def mantissa(typingctx, x):
 
 
 @intrinsic
-def fourfold(typingctx, a):
-    """The same vector as four rows."""
+def fourfold(typingctx, number):
+    """The same number in every lane of four rows."""
 
     def lower(context, builder, sig, args):
-        return repeated(builder, args[0], ROWS)
+        return splat(builder, args[0], ROWS)
 
-    return together(vector), lower
+    return together(types.float32), lower
 
 
 @intrinsic
