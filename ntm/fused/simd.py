@@ -269,6 +269,16 @@ def fetch(typingctx, array, index, count):
     return types.void(*indexed(array, index), types.intp), lower
 
 
+@intrinsic
+def floats_at(typingctx, place):
+    """A pointer to the numbers at an address."""
+
+    def lower(context, builder, sig, args):
+        return builder.inttoptr(args[0], FLOAT.as_pointer())
+
+    return types.CPointer(types.float32)(types.intp), lower
+
+
 # -- lanes -------------------------------------------------------------------------------------------------------------
 
 

@@ -64,14 +64,14 @@ def suits(tensor: Tensor) -> bool:
 
 
 def compiled(group: Group, params: Tensors, grads: Tensors, n: Tensors, m: Tensors, d: Tensors) -> None:
-    """All parameters of a group, each in one walk."""
+    """All parameters of a group in one walk."""
     from ntm.fused.rmsprop import rmsprop
 
     alpha = group["alpha"]
     inner, outer = (group["eps"], 0) if group["eps_in_root"] else (0, group["eps"])
     numbers = [np.float32(number) for number in (group["lr"], alpha, 1 - alpha, group["momentum"], inner, outer)]
-    for tensors in zip(params, grads, n, m, d, strict=True):
-        rmsprop(*(tensor.detach().numpy().ravel() for tensor in tensors), *numbers)  # views, of what is contiguous
+    places = np.array([[tensor.data_ptr() for tensor in tensors] for tensors in (params, grads, n, m, d)], np.intp)
+    rmsprop(places, np.array([p.numel() for p in params], np.intp), *numbers)
 
 
 def vectorised(group: Group, params: Tensors, grads: Tensors, n: Tensors, m: Tensors, d: Tensors) -> None:
