@@ -18,9 +18,9 @@ sequences. No sum runs over sequences but the weight gradients', which threads s
 gives the same bits.
 
 **The memory** of a sequence is M[tile, width, lane], tiles of sixteen slots with the numbers of those slots in
-parallel: every loop over slots is a loop over vectors, and a pass over the memory walks straight on. The width goes four
-numbers at a time, rows of one value, for what all four want is then loaded once and their sums do not wait for one
-another. Slots that fill up the last tile are zero and stay so; `outside` keeps them out of every softmax.
+parallel: every loop over slots is a loop over vectors, and a pass over the memory walks straight on. The width goes
+four numbers at a time, rows of one value: what all four want is loaded once, and their sums do not wait for one another.
+Slots that fill up the last tile are zero and stay so; `outside` keeps them out of every softmax.
 
 **A layer's operand** u is what its weights multiply, in one row: its own h before, the reads before, the input. So a
 step of a layer is one product z = W u + b, its gradient du = W^T dz carries h and r a step back by itself, and all of
@@ -29,8 +29,8 @@ dW is one product over all steps after the episode.
 **The tape** keeps what the backward pass needs of every step (about 7 KB at the paper's size): u, gates, cells,
 interfaces, similarities and weightings. What is quicker to find again than to fetch is left out: the shifted
 weightings, and of the memory itself, another 10 KB, all but every eighth (`EVERY`), between which the backward pass
-writes it again. A step of the tape is fetched one step ahead: many arrays of eight sequences, walked backwards, are more
-than the processor foresees. Inference runs on a tape of one step.
+writes it again. A step of the tape is fetched one step ahead: many arrays of eight sequences, walked backwards, are
+more than the processor foresees. Inference runs on a tape of one step.
 """
 
 from importlib.util import find_spec
