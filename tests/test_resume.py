@@ -10,6 +10,7 @@ from fakes import TINY, compose, options
 from torch import Tensor
 
 import train
+from callbacks.results import weights_hash
 from conf.check import ConfigError
 from conf.resume import expand, newest_checkpoint
 
@@ -146,6 +147,19 @@ def test_a_moving_average_of_the_weights_goes_on_where_it_was(end, tmp_path):
     resumed = fit(tmp_path / "second", 6, *chosen, resume=newest_checkpoint(tmp_path / "first"))
     assert_same(straight, resumed)
     assert not torch.equal(straight["machine.output.weight"], fit(tmp_path / "plain", 6)["machine.output.weight"])
+
+
+def test_the_tests_measure_the_average_that_the_best_checkpoint_holds(tmp_path):
+    cfg = compose(*TINY, "callbacks=[none,average]", "callbacks.average.decay=0.5", output_dir=tmp_path)
+    train.run(cfg)
+    measured = json.loads((tmp_path / "results.json").read_text())["weights"]
+    best = torch.load(tmp_path / "checkpoints/best.ckpt", weights_only=True)
+    learner = train.build(cfg)[1]
+    hashes = []
+    for weights in (best["state_dict"], best["current_model_state"]):
+        learner.load_state_dict(weights)
+        hashes.append(weights_hash(learner))
+    assert measured == hashes[0] != hashes[1]
 
 
 def test_a_run_shorter_than_the_interval_is_measured_at_its_end(tmp_path):

@@ -19,8 +19,8 @@ gives the same bits.
 
 **The memory** of a sequence is M[tile, width, lane], tiles of sixteen slots with the numbers of those slots in
 parallel: every loop over slots is a loop over vectors, and a pass over the memory walks straight on. The width goes
-four numbers at a time, rows of one value: what all four want is loaded once, and their sums do not wait for one another.
-Slots that fill up the last tile are zero and stay so; `outside` keeps them out of every softmax.
+four numbers at a time, rows of one value: what all four want is loaded once, and their sums do not wait for each
+other. Slots that fill up the last tile are zero and stay so; `outside` keeps them out of every softmax.
 
 **A layer's operand** u is what its weights multiply, in one row: its own h before, the reads before, the input. So a
 step of a layer is one product z = W u + b, its gradient du = W^T dz carries h and r a step back by itself, and all of
