@@ -3,6 +3,9 @@
 import copy
 import logging
 import multiprocessing
+import os
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -16,6 +19,7 @@ from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
 from ntm.fused.episode import episode_backward, episode_forward, weight_gradients
 from ntm.fused.parameters import pack, unpack
+from ntm.fused.simd import LANES
 from ntm.machine import Machine
 from ntm.memories.matrix import MatrixMemory
 from ntm.memories.none import NoMemory
@@ -310,3 +314,16 @@ def test_preparing_compiles_all_that_training_needs_and_leaves_nothing_behind():
     assert all(p.grad is None for p in made.parameters())
     outcome(made, inputs, targets, "fused")
     assert [kernel.signatures for kernel in kernels] == compiled
+
+
+@pytest.mark.skipif(LANES != 16, reason="the other tests have run with vectors of eight")
+def test_agrees_on_a_processor_without_avx_512():
+    """Most laptops have none, and vectors of eight. What is compiled for them is kept beside what is for this one."""
+    laptop = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "PYTEST_ADDOPTS": ""}
+    some = "vector_or_a_block or batches or controller_sizes or paper_s_size or same_bits"
+    for told in (
+        ["-c", "from ntm.fused.simd import LANES; assert LANES == 8"],
+        ["-m", "pytest", "-p", "no:cacheprovider", __file__, "-k", some],
+    ):
+        ran = subprocess.run([sys.executable, *told], env=laptop, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -13,14 +13,17 @@ import operator
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.core.typing import signature
 from numba.core.typing.templates import ConcreteTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LINE = 16  # numbers in a cache line
-LANES = 16 if llvm.get_host_cpu_features().get("avx512f") else 8
+# What Numba compiles for: this processor, unless NUMBA_CPU_NAME and NUMBA_CPU_FEATURES name another.
+NAMED = config.CPU_FEATURES  # type: ignore[attr-defined]  # Numba sets it at import
+LANES = 16 if "+avx512f" in (get_host_cpu_features() if NAMED is None else NAMED).split(",") else 8
 
 FLOAT, INT32 = ir.FloatType(), ir.IntType(32)
 FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT32, LANES)
