@@ -11,23 +11,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxtyping import Float
 from lightning import Trainer
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from omegaconf import OmegaConf
 from PIL import Image
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from callbacks import animation, curves, figures, film
 from callbacks.base import look, probe, write
-from callbacks.drawing import shrink
+from callbacks.drawing import READ_WEIGHTING, WRITE_WEIGHTING, color_bar, grid, over_time, shrink, styled
 from callbacks.results import measured
 from conf.check import ConfigError, exit_on_mistake, explained
 from evaluate import configuration, rebuild, run_of
 from models.ship import origin
 from ntm.checkpoints import read_checkpoint
 from ntm.learner import Learner
+from ntm.trace import Trace
 from tasks.base import Length, Task, key
+from tasks.sort import Sort
 
 DOCS = Path(__file__).parent
 
@@ -116,6 +121,14 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
             "What is written and what is read: with the same letter, from the same slots."
             + (f" Figure {MEMORY_USE[machine.name]} of the paper." if machine.name in MEMORY_USE else ""),
         )
+    if isinstance(task, Sort):
+        yield (
+            draw("sorting", sorting(trace, trace.inputs[:, task.num_bits])),
+            "Two maps of the slots that are read: by priority of what was written into them, and by time of reading. "
+            "The less they leave their diagonals, the better it sorts.",
+            "What was written where, the highest priority first, and when it is read. Slots are in the order in which "
+            "they are read. Beside figure 17 of the paper, whose machine has a place for every priority.",
+        )
     taken = checkpoint.get("callbacks", {}).get("Film", {}).get("taken")
     if taken and readable:
         frames = film.frames(trace, taken | {checkpoint["sequences"]: film.frozen(trace)}, task.title(length))
@@ -155,6 +168,28 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
             "sequences seen.",
             "How it learned, and what its heads did meanwhile.",
         )
+
+
+@styled
+def sorting(trace: Trace, priority: Float[Tensor, " time"]) -> Figure:
+    """The slots that the answer is read from, in the order of reading: what went there, and when it is read.
+
+    The vectors of the input are in the order of their `priority`. Of several heads, the greatest weight.
+    """
+    assert trace.memory is not None
+    (_, first), (_, delimiter), (_, answer) = trace.phases
+    written = trace.memory.w_write[first:delimiter].amax(1)[priority[first:delimiter].argsort(descending=True)]
+    read = trace.memory.w_read[answer:].amax(1)
+    slots = read.amax(0).topk(min(len(read), read.shape[1])).indices
+    slots = slots[read[:, slots].argmax(0).argsort(stable=True)]
+    figure, ((left, right),) = grid([3.0, 2.4], [2.4], between=1.6)
+    color_bar(over_time(left, written[:, slots], WRITE_WEIGHTING, "slot, in the order of reading"))
+    color_bar(over_time(right, read[:, slots], READ_WEIGHTING, ""))
+    left.set_xlabel("vector of the input, by priority\nwritten")
+    right.set_xlabel("step of the answer\nread")
+    for ax in (left, right):
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    return figure
 
 
 def made_by(machine: Machine) -> str:

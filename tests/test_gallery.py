@@ -1,14 +1,16 @@
 """The gallery is what its script draws, small enough for a repository, and told in words, too."""
 
 import re
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 from fakes import ROOT, TINY, compose
 from PIL import Image
 
 import train
-from docs.gallery import gallery
+from docs.gallery import gallery, sorting
 
 LINKS = re.compile(r"!\[(.*?)\]\((images/.*?)\)")
 
@@ -29,6 +31,19 @@ def test_the_gallery_draws_a_machine_from_its_checkpoint_alone(tmp_path):
     expected = "generalisation lengths weightings written_and_read film animation memory evolution addressing learning"
     assert names == expected.split()
     assert all((tmp_path / path).exists() and len(alt) > 30 for path, alt in links.items())
+
+
+def test_a_machine_that_sorts_shows_two_diagonals():
+    """Four vectors go to slots in the order they come; three are read, the highest priority first."""
+    priority, looked_up = torch.tensor([0.1, 0.9, -0.5, 0.4, 0.0, 0.0, 0.0, 0.0]), [1, 3, 0]
+    focus = torch.eye(6).unsqueeze(1)
+    trace = Mock(
+        phases=(("input", 0), ("delimiter", 4), ("answer", 5)),
+        memory=Mock(w_write=torch.cat([focus[:4], focus[:4]]), w_read=torch.cat([focus[:5], focus[looked_up]])),
+    )
+    written, read = (ax.images[0].get_array() for ax in sorting(trace, priority).axes if ax.images and ax.get_xlabel())
+    np.testing.assert_array_equal(read, np.eye(3))
+    np.testing.assert_array_equal(written, np.eye(3, 4))
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/gallery.md"])
