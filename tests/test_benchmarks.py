@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ import measure
 import paper
 import soak
 import solve
+import sorting
 import startup
 import study
 from measure import Setting
@@ -193,6 +195,19 @@ def test_machines_are_measured_with_slots_for_their_length_and_counted_where_the
     found = {1: {20: 0.0, 200: 0.0}, 2: {20: 0.0, 200: 3.0}}
     assert farther.rows(found) == [["20", "2 of 2", "0"], ["200", "1 of 2", "1.5 (0-3)"]]
     assert len(farther.picture(found, "copy").axes[0].lines) == 2
+
+
+def test_places_of_vectors_are_told_from_places_that_they_share():
+    """Three vectors and a delimiter, then three answers; one head of each kind, over six slots."""
+    priority, focus = torch.tensor([0.1, 0.9, -0.5, 0, 0, 0, 0]), torch.eye(6).unsqueeze(1)
+    blurred = torch.full((1, 1, 6), 1 / 6)
+    in_order = torch.cat([blurred.expand(4, 1, 6), focus[[1, 0, 2]]])
+
+    apart = Mock(memory=Mock(w_write=focus[[0, 1, 2, 3, 4, 1, 5]], w_read=in_order))
+    assert sorting.places(apart, 3, priority) == (1, [True, False, False])  # the first is written to after it is read
+
+    shared = Mock(memory=Mock(w_write=focus[[0, 1, 1, 3, 4, 4, 4]], w_read=in_order))
+    assert sorting.places(shared, 3, priority) == (1 / 3, [None, False, None])
 
 
 def test_a_machine_counts_down_as_far_as_it_learned_and_no_further():

@@ -1,0 +1,116 @@
+"""Look at how machines of sort find the next vector, and record it in docs/results.md.
+
+    python benchmarks/sorting.py outputs/solve/sort --name "Sort, inside"
+
+A machine may have a place for every range of priorities, where vectors of like priorities meet, as the paper supposes
+(figure 17); or a place for every vector, and find the highest that is left by what is written there. Of the best
+checkpoint of every run, over held-out sequences and where a weighting has more than half on one slot:
+
+- alone: of the vectors, those that some write head put where it put no other;
+- read there: of the answers, those on whose step some read head was at such a place of the right vector;
+- marked: of these, those to whose place some write head came back on the step or on the next one.
+"""
+
+import argparse
+import shlex
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from statistics import mean
+from typing import NamedTuple
+
+import counting
+import solve
+import torch
+from measure import progress, put, table
+from torch import Tensor
+
+from callbacks.figures import FOCUSED
+from ntm.machine import Machine
+from ntm.trace import Trace
+from tasks.sort import Sort
+
+
+class Found(NamedTuple):
+    """What a machine does with sequences of one length: shares, and wrong bits of a sequence."""
+
+    alone: float
+    read_there: float
+    marked: float
+    wrong: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of runs")
+    parser.add_argument("--name", required=True, help="heading of the record")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[20, 30])
+    parser.add_argument("--size", type=int, default=64, help="held-out sequences of a length")
+    options = parser.parse_args()
+
+    runs = solve.finished(options.folder)
+    rows = []
+    for run in runs:
+        progress(f"seed {run.seed}")
+        task, machine = counting.load(run.folder / "checkpoints" / "best.ckpt")
+        assert isinstance(task, Sort)
+        for length in options.lengths:
+            found = measure(task, machine, length, options.size)
+            shares = [f"{100 * share:.0f}%" for share in found[:3]]
+            rows.append([str(run.seed), str(length), *shares, f"{found.wrong:.3g}"])
+    command = ["python", "benchmarks/sorting.py", str(options.folder), "--name", options.name]
+    lines = [
+        *[f"## {options.name}", "", f"    {shlex.join(command)}", ""],
+        *[solve.made([run.results for run in runs if run.results], 1), ""],
+        f"The best checkpoints, {options.size} held-out sequences of every length. Alone: vectors that a write head "
+        "put where it put no other. Read there: answers that a read head found at such a place of the right vector. "
+        "Marked: of these, those to whose place a write head came back on the step or on the next one.",
+        *["", *table(["seed", "vectors", "alone", "read there", "marked", "wrong bits"], rows), ""],
+    ]
+    put(solve.RECORDS, options.name, lines, "# Results\n")
+    print("\n".join(lines))
+
+
+def measure(task: Sort, machine: Machine, length: int, size: int) -> Found:
+    generator = torch.Generator().manual_seed(0)
+    traces = [machine.trace(task.sample(length, 1, generator)) for _ in range(size)]
+    told = [places(trace, length, trace.inputs[:, task.num_bits]) for trace in traces]
+    answers = [answer for _, answers in told for answer in answers]
+    read = [came_back for came_back in answers if came_back is not None]
+    return Found(
+        mean(share for share, _ in told),
+        len(read) / len(answers),
+        mean(read) if read else 0.0,
+        mean(float(trace.wrong.sum()) for trace in traces),
+    )
+
+
+def places(trace: Trace, length: int, priority: Tensor) -> tuple[float, list[bool | None]]:
+    """The share of vectors with a place of their own; and of every answer whether a head came back to write there.
+
+    None is an answer that was not read from there.
+    """
+    assert trace.memory is not None
+    writes, reads = list(focus(trace.memory.w_write)), list(focus(trace.memory.w_read))
+    own: list[set[int | None]] = [set() for _ in range(length)]
+    for slots in zip(*writes[:length], strict=True):  # of one head
+        for vector, slot in enumerate(slots):
+            if slot is not None and slots.count(slot) == 1:
+                own[vector].add(slot)
+    wanted = priority[:length].argsort(descending=True).tolist()
+    answers: list[bool | None] = []
+    for t, vector in zip(range(length + 1, len(reads)), wanted, strict=False):  # a delimiter is in between
+        there = own[vector].intersection(reads[t])
+        answers.append(bool(there.intersection(chain(*writes[t : t + 2]))) if there else None)
+    return sum(map(bool, own)) / length, answers
+
+
+def focus(w: Tensor) -> Iterator[tuple[int | None, ...]]:
+    """At every step the slot of every head, or None where it is on no slot by more than half."""
+    peak, slot = w.max(-1)
+    for peaks, slots in zip(peak.tolist(), slot.tolist(), strict=True):
+        yield tuple(at if most > FOCUSED else None for most, at in zip(peaks, slots, strict=True))
+
+
+if __name__ == "__main__":
+    main()
