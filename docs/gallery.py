@@ -42,6 +42,7 @@ LENGTHS: dict[str, list[Length]] = {"copy": [10, 20, 30, 50, 120]}
 MEMORY_USE = {"copy": 6, "repeat_copy": 9, "recall": 12}  # the paper's figures
 
 READABLE = 100  # steps of an episode, at most, in pictures that show it step by step
+MOST_HEADS = 4  # of a kind in films, which a repository has to carry
 
 
 class Machine(NamedTuple):
@@ -130,14 +131,15 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
             "they are read. Beside figure 17 of the paper, whose machine has a place for every priority.",
         )
     taken = checkpoint.get("callbacks", {}).get("Film", {}).get("taken")
-    if taken and readable:
+    small = readable and max(trace.memory.w_write.shape[1], trace.memory.w_read.shape[1]) <= MOST_HEADS
+    if taken and small:
         frames = film.frames(trace, taken | {checkpoint["sequences"]: film.frozen(trace)}, task.title(length))
         yield (
             animate("film", frames, film.MILLISECONDS),
             f"Animation: one episode at {len(frames)} moments of training, from no sequence seen to the last.",
             "The same episode over the course of training.",
         )
-    if readable:
+    if small:
         yield (
             animate("animation", animation.frames(trace, title), animation.MILLISECONDS),
             "Animation: input and output so far over the memory, with the write weighting on its left and the read "
