@@ -122,12 +122,14 @@ def mistakes(runs: list[Run], finished: list[tuple[Run, dict[str, Any]]]) -> lis
     """How many runs make none any more, and since when."""
     sure = [first_below(read_curve(run.folder / "metrics.csv", "val/bits"), 0.05) for run, _ in finished]
     right = sum(run.curve[-1:] != [] and run.curve[-1][1] == 0 for run, _ in finished)
+    n = next(iter(finished[0][1]["test"]))
     return [
         f"- No wrong bit at the end on held-out sequences of the training range: {right} of {len(runs)} seeds.",
         f"- No wrong bit at any test length: {sum(run.solved for run in runs)} of {len(runs)} seeds.",
         f"- Sequences to the first held-out evaluation below {LEARNED} wrong bits: "
         f"{median([run.learned for run, _ in finished])}.",
         f"- Sequences to the first below 0.05 bits: {median(sure)}.",
+        f"- Bits at {n}: {between([left['test'][n]['bits'] for _, left in finished])}.",
     ]
 
 
@@ -154,11 +156,14 @@ def costs(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
     """How near the runs come to the best guess, of a task where nobody knows the answer."""
     lines = [f"- Finished: {len(results)} of {len(runs)} seeds."]
     for n in results[0]["test"]:
-        above = spread([r["test"][n]["bits"] - r["test"][n]["optimal_bits"] for r in results])
-        lines.append(
-            f"- Bits above the best guess at {n}: median {above.median:.2f} ({above.low:.2f} to {above.high:.2f})."
-        )
+        above = [r["test"][n]["bits"] - r["test"][n]["optimal_bits"] for r in results]
+        lines.append(f"- Bits above the best guess at {n}: {between(above)}.")
     return lines
+
+
+def between(values: list[float]) -> str:
+    over = spread(values)
+    return f"median {over.median:.2f} ({over.low:.2f} to {over.high:.2f})"
 
 
 def costs_of_each(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
