@@ -99,7 +99,7 @@ def test_a_record_of_many_seeds_tells_the_solved_from_the_finished_and_from_the_
             (folder / OUTCOME).write_text("failed: ValueError: no number\n")
             continue
         curve(folder, (100, 3.0), *zip((200, 300), errors, strict=True))
-        test = {"5": {"error_bits": errors[1]}}
+        test = {"5": {"error_bits": errors[1], "bits": 10 * errors[1]}}
         results = {"sequences": 100 * seed, "seconds": seed, "seconds_to_solution": None if errors[1] else seed}
         results |= {"test": test, "versions": {"torch": "2"}, "commit": "abc"}
         (folder / "results.json").write_text(json.dumps(results))
@@ -111,6 +111,7 @@ def test_a_record_of_many_seeds_tells_the_solved_from_the_finished_and_from_the_
         "- Sequences to the first held-out evaluation below 0.1 wrong bits: median 200 (200 to 200) on 2 of 3." in lines
     )
     assert "- Sequences to the first below 0.05 bits: none." in lines
+    assert "- Bits at 5: median 2.00 (0.00 to 10.00)." in lines
     assert "- Seconds from the command to the end of training: median 2 (1 to 3)." in lines
     assert [line for line in lines if line.startswith("| ")][2:] == [
         "| 1 | 200 | yes | 100 | 1 | 0 |",
