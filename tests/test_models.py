@@ -16,7 +16,7 @@ named = pytest.mark.parametrize("path", MODELS, ids=[path.stem for path in MODEL
 @named
 def test_a_shipped_machine_is_small_plain_data_that_says_where_it_came_from(path):
     shipped = torch.load(path, weights_only=True)
-    assert path.stat().st_size < 1_000_000
+    assert path.stat().st_size < (1_000_000 if path.stem == "sort" else 500_000)  # which has ten heads and two layers
     assert "optimizer_states" not in shipped
     assert shipped["config"]["task"]["_target_"].split(".")[1] == path.stem
     assert shipped["origin"]["command"].startswith("train.py")
