@@ -12,7 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from itertools import chain
@@ -129,7 +129,7 @@ def mistakes(runs: list[Run], finished: list[tuple[Run, dict[str, Any]]]) -> lis
         f"- Sequences to the first held-out evaluation below {LEARNED} wrong bits: "
         f"{median([run.learned for run, _ in finished])}.",
         f"- Sequences to the first below 0.05 bits: {median(sure)}.",
-        f"- Bits at {n}: {between([left['test'][n]['bits'] for _, left in finished])}.",
+        f"- Bits at {n}: {median([left['test'][n]['bits'] for _, left in finished], decimals=2)}.",
     ]
 
 
@@ -157,13 +157,8 @@ def costs(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
     lines = [f"- Finished: {len(results)} of {len(runs)} seeds."]
     for n in results[0]["test"]:
         above = [r["test"][n]["bits"] - r["test"][n]["optimal_bits"] for r in results]
-        lines.append(f"- Bits above the best guess at {n}: {between(above)}.")
+        lines.append(f"- Bits above the best guess at {n}: {median(above, decimals=2)}.")
     return lines
-
-
-def between(values: list[float]) -> str:
-    over = spread(values)
-    return f"median {over.median:.2f} ({over.low:.2f} to {over.high:.2f})"
 
 
 def costs_of_each(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
@@ -276,13 +271,14 @@ def look(model: str) -> dict[str, Any]:
     return {"color": COLOURS[1 + list(MARKS).index(model)], "marker": MARKS[model]}
 
 
-def median(values: list[float | None]) -> str:
+def median(values: Sequence[float | None], decimals: int = 0) -> str:
     """The median and the range of those that are there."""
     there = [value for value in values if value is not None]
     if not (found := spread(there)):
         return "none"
     of_some = f" on {len(there)} of {len(values)}" if len(there) < len(values) else ""
-    return f"median {found.median:,.0f} ({found.low:,.0f} to {found.high:,.0f}){of_some}"
+    middle, low, high = (f"{number:,.{decimals}f}" for number in found)
+    return f"median {middle} ({low} to {high}){of_some}"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ checkpoint of every run, over held-out sequences and where a weighting has more 
 import argparse
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from statistics import mean
@@ -73,8 +74,9 @@ def main() -> None:
 
 def measure(task: Sort, machine: Machine, length: int, size: int) -> Found:
     generator = torch.Generator().manual_seed(0)
-    traces = [machine.trace(task.sample(length, 1, generator)) for _ in range(size)]
-    told = [places(trace, length, trace.inputs[:, task.num_bits]) for trace in traces]
+    episodes = (task.sample(length, 1, generator) for _ in range(size))
+    traces = [replace(machine.trace(episode), phases=task.phases(length)) for episode in episodes]
+    told = [places(trace, trace.inputs[:, task.num_bits]) for trace in traces]
     answers = [answer for _, answers in told for answer in answers]
     read = [came_back for came_back in answers if came_back is not None]
     return Found(
@@ -85,12 +87,13 @@ def measure(task: Sort, machine: Machine, length: int, size: int) -> Found:
     )
 
 
-def places(trace: Trace, length: int, priority: Tensor) -> tuple[float, list[bool | None]]:
+def places(trace: Trace, priority: Tensor) -> tuple[float, list[bool | None]]:
     """The share of vectors with a place of their own; and of every answer whether a head came back to write there.
 
     None is an answer that was not read from there.
     """
     assert trace.memory is not None
+    _, (_, length), (_, answer) = trace.phases
     writes, reads = list(focus(trace.memory.w_write)), list(focus(trace.memory.w_read))
     own: list[set[int | None]] = [set() for _ in range(length)]
     for slots in zip(*writes[:length], strict=True):  # of one head
@@ -99,7 +102,7 @@ def places(trace: Trace, length: int, priority: Tensor) -> tuple[float, list[boo
                 own[vector].add(slot)
     wanted = priority[:length].argsort(descending=True).tolist()
     answers: list[bool | None] = []
-    for t, vector in zip(range(length + 1, len(reads)), wanted, strict=False):  # a delimiter is in between
+    for t, vector in zip(range(answer, len(reads)), wanted, strict=False):
         there = own[vector].intersection(reads[t])
         answers.append(bool(there.intersection(chain(*writes[t : t + 2]))) if there else None)
     return sum(map(bool, own)) / length, answers

@@ -203,12 +203,13 @@ def test_places_of_vectors_are_told_from_places_that_they_share():
     priority, focus = torch.tensor([0.1, 0.9, -0.5, 0, 0, 0, 0]), torch.eye(6).unsqueeze(1)
     blurred = torch.full((1, 1, 6), 1 / 6)
     in_order = torch.cat([blurred.expand(4, 1, 6), focus[[1, 0, 2]]])
+    phases = (("input", 0), ("delimiter", 3), ("answer", 4))
 
-    apart = Mock(memory=Mock(w_write=focus[[0, 1, 2, 3, 4, 1, 5]], w_read=in_order))
-    assert sorting.places(apart, 3, priority) == (1, [True, False, False])  # the first is written to after it is read
+    apart = Mock(memory=Mock(w_write=focus[[0, 1, 2, 3, 4, 1, 5]], w_read=in_order), phases=phases)
+    assert sorting.places(apart, priority) == (1, [True, False, False])  # the first is written to after it is read
 
-    shared = Mock(memory=Mock(w_write=focus[[0, 1, 1, 3, 4, 4, 4]], w_read=in_order))
-    assert sorting.places(shared, 3, priority) == (1 / 3, [None, False, None])
+    shared = Mock(memory=Mock(w_write=focus[[0, 1, 1, 3, 4, 4, 4]], w_read=in_order), phases=phases)
+    assert sorting.places(shared, priority) == (1 / 3, [None, False, None])
 
 
 def test_a_machine_counts_down_as_far_as_it_learned_and_no_further():
