@@ -48,8 +48,8 @@ class Setting(NamedTuple):
 
 
 def flops(setting: Setting) -> float:
-    """Of one step of one sequence: two for every weight; two for every number in memory that a head compares (with a
-    key, and with itself for its length), erases, adds to or reads. The gradient costs as much again, twice."""
+    """Of one step of one sequence: two for every weight; two for every number in memory that a head compares with its
+    key, erases, adds to or reads, and two for the length of its slot. The gradient costs as much again, twice."""
     s = setting
     gates = {"lstm": 4, "gru": 3, "feedforward": 1}[s.controller]
     own = 0 if s.controller == "feedforward" else s.hidden
@@ -58,7 +58,7 @@ def flops(setting: Setting) -> float:
     others = (s.layers - 1) * gates * s.hidden * (s.hidden + own)
     interface = s.hidden * s.heads * (2 * (s.width + 6) + 2 * s.width)  # k, beta, g, three of s, gamma; e and a
     output = s.outputs * (s.hidden + reads)
-    touched = s.heads * (2 * 2 + 2 + 1)
+    touched = s.heads * (2 + 2 + 1) + 1
     forward = 2 * (first + others + interface + output) + 2 * touched * s.slots * s.width
     return forward * (3 if s.training else 1)
 

@@ -8,7 +8,8 @@ checkpoint of every run, over held-out sequences and where a weighting has more 
 
 - alone: of the vectors, those that some write head put where it put no other;
 - read there: of the answers, those on whose step some read head was at such a place of the right vector;
-- marked: of these, those to whose place some write head came back on the step or on the next one.
+- marked: of these, but for the last of a sequence, after which nothing comes, those to whose place some write head
+  came back on the step or on the next one.
 """
 
 import argparse
@@ -65,7 +66,8 @@ def main() -> None:
         *[solve.made([run.results for run in runs if run.results], 1), ""],
         f"The best checkpoints, {options.size} held-out sequences of every length. Alone: vectors that a write head "
         "put where it put no other. Read there: answers that a read head found at such a place of the right vector. "
-        "Marked: of these, those to whose place a write head came back on the step or on the next one.",
+        "Marked: of these, but for the last of a sequence, those to whose place a write head came back on the step or "
+        "on the next one.",
         *["", *table(["seed", "vectors", "alone", "read there", "marked", "wrong bits"], rows), ""],
     ]
     put(solve.RECORDS, options.name, lines, "# Results\n")
@@ -77,12 +79,12 @@ def measure(task: Sort, machine: Machine, length: int, size: int) -> Found:
     episodes = (task.sample(length, 1, generator) for _ in range(size))
     traces = [replace(machine.trace(episode), phases=task.phases(length)) for episode in episodes]
     told = [places(trace, trace.inputs[:, task.num_bits]) for trace in traces]
-    answers = [answer for _, answers in told for answer in answers]
-    read = [came_back for came_back in answers if came_back is not None]
+    read = [came_back is not None for _, answers in told for came_back in answers]
+    marked = [came_back for _, answers in told for came_back in answers[:-1] if came_back is not None]
     return Found(
         mean(share for share, _ in told),
-        len(read) / len(answers),
-        mean(read) if read else 0.0,
+        mean(read),
+        mean(marked) if marked else 0.0,
         mean(float(trace.wrong.sum()) for trace in traces),
     )
 

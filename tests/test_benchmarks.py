@@ -40,9 +40,9 @@ def test_the_count_of_operations_is_that_of_the_machine_it_builds(setting):
     machine = measure.build(setting)
     weights = [p for part in (machine.controller, machine.interface, machine.output) for p in part.parameters()]
     products = sum(p.numel() for p in weights if p.dim() == 2)
-    passes = 0  # over all numbers in memory
+    passes = 1  # over all numbers in memory: their slots' lengths
     for reads, writes in ((setting.heads, 0), (0, setting.heads)):
-        passes += (reads + writes) * 2  # a dot product and a length for every head
+        passes += reads + writes  # a dot product for every head
         passes += writes * 2 + reads  # erase and add, or read
     expected = 2 * products + 2 * passes * machine.memory.num_slots * machine.memory.slot_width
     assert measure.flops(setting._replace(training=False)) == expected
