@@ -16,8 +16,9 @@ STUDY, DATABASE = "search", "study.db"  # its name, and its file in the folder o
 class Pruning(L.Callback):
     """Reports `monitor` to the study of this trial after each validation, and ends the trial where the study says so.
 
-    A trial's folder is called by its number and lies beside the study's file; without such a file, or with a study of
-    several objectives, this does nothing. The processes of one trial end together. Logs no key.
+    A trial's folder is called by its number and lies beside the study's file; without such a file, with a study of
+    several objectives, or once the study knows how the trial ended, this does nothing. The processes of one trial end
+    together. Logs no key.
     """
 
     @validate_call
@@ -47,16 +48,17 @@ class Pruning(L.Callback):
 
 
 def trial_of(folder: Path, pruner: Any) -> "optuna.Trial | None":
-    """The trial that runs in a folder, or None where that is not of a study with one objective."""
+    """The trial that runs in a folder, or None where that is not of a study with one objective, or has ended."""
     database = folder.resolve().parent / DATABASE
     if not database.exists() or not folder.name.isdecimal():
         return None
     import optuna
 
     study = optuna.load_study(study_name=STUDY, storage=storage(database), pruner=pruner)
-    if len(study.directions) > 1:
+    trial = study.trials[int(folder.name)]
+    if len(study.directions) > 1 or trial.state.is_finished():
         return None
-    return optuna.Trial(study, study.trials[int(folder.name)]._trial_id)
+    return optuna.Trial(study, trial._trial_id)
 
 
 def storage(database: Path) -> "optuna.storages.RDBStorage":

@@ -130,6 +130,12 @@ def start_clock() -> None:
     began = time.time()
 
 
+def leave_out(seconds: float) -> None:
+    """So long this process was busy with what is not of its run."""
+    global began
+    began += seconds
+
+
 def table(results: dict[str, Any], sequences: int) -> Table:
     """The figures over the test lengths of a machine that has seen so many sequences, for a person to read."""
     shown = Table(title=f"{results['task']}: the measured machine, after {sequences:,} sequences")

@@ -13,6 +13,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryFile
@@ -149,6 +150,8 @@ def check_target(where: str, target: str) -> type:
     except (ImportError, AttributeError) as error:
         if broken := import_error(target.rpartition(".")[0]):
             raise ConfigError(f"{where}={target} cannot be imported: {broken}. Mend it, or install that.") from error
+        if target.startswith("optuna.") and find_spec("optuna") is None:
+            raise ConfigError(f"{where}={target} needs Optuna. Run: pip install -e '.[sweep]'.") from error
         raise ConfigError(f"{where}={target} does not exist. Name a class in {' or '.join(packages)}.") from error
     # A class of another module may be at hand under this name; a function or a module is no part of a machine.
     if not isinstance(found, type) or not inside(found.__module__):

@@ -33,6 +33,7 @@ MAY_CHANGE = (
     "vector",
 )
 ABOUT = ("resume", "allow", "checkpoint", "output_dir")  # of this start, and not of the run
+ONE_RUN = "hydra.mode=RUN"  # whatever a job's experiment says: it may be a whole sweep
 # The state of these is in a checkpoint, and no change of theirs would take effect.
 CANNOT_CHANGE = ("scheduler", "optimizer")
 EXCEPT = ("optimizer.lr",)  # the learner sees to this one
@@ -71,7 +72,7 @@ def expand(words: list[str]) -> list[str]:
     newest = newest_checkpoint(folder)
     if newest is None and (folder / "results.json").exists():
         raise ConfigError(f"resume={given[-1]} has ended, and left no checkpoint to go on from. Start a new run.")
-    resumed = [f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
+    resumed = [f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}", ONE_RUN]
     resumed += [f"checkpoint={quoted(newest)}"] if newest else []
     return [*own, *rest, *resumed]  # in this order: `chosen` cuts it there again
 
@@ -92,12 +93,20 @@ def chosen(folder: Path) -> list[str]:
     Raises:
         ConfigError: they cannot be read.
     """
-    written = folder / ".hydra" / "overrides.yaml"
+    return list(takewhile(lambda word: not word.startswith("resume="), all_words(folder)))
+
+
+def all_words(folder: Path) -> list[str]:
+    """All words that Hydra has written of the run in a folder: after `resume=...` those of its last resumption.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    file = folder / ".hydra" / "overrides.yaml"
     try:
-        words = list(map(str, OmegaConf.load(written)))
+        return list(map(str, OmegaConf.load(file)))
     except Exception as error:
-        raise ConfigError(f"{written} cannot be read. Put it right, or start a new run.") from error
-    return list(takewhile(lambda word: not word.startswith("resume="), words))
+        raise ConfigError(f"{file} cannot be read. Put it right, or start a new run.") from error
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -48,7 +48,12 @@ def test_two_processes_learn_what_one_does_from_both_their_batches(optimizer, tm
 
 
 def test_jobs_of_a_sweep_may_have_two_processes_each_and_go_on_too(tmp_path):
-    chosen = (*TINY, "trainer.devices=2", "seed=0,1", "hydra.sweep.dir=sweep")
+    study = (
+        "experiment=study/practice",
+        "task.sparse_rate=0",
+        "task.noise=0",
+    )  # by itself a sweep
+    chosen = (*study, *TINY, "trainer.devices=2", "seed=0,1", "hydra.sweep.dir=sweep")
     run("train.py", "-m", *chosen, folder=tmp_path)
     sweep = tmp_path / "sweep"
     assert [json.loads((sweep / job / "results.json").read_text())["sequences"] for job in "01"] == [8, 8]

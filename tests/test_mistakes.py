@@ -39,7 +39,7 @@ MISTAKES = [
     ("trainer.max_step=8", "trainer.max_step", "Did you mean trainer.max_steps?"),
     ("task.layot=keras", "task.layot", "Did you mean task.layout?"),
     ("loss.delta=1", "loss.delta is not a setting here. It is one of loss=huber."),
-    ("callbacks=none callbacks.film=null", "It is one of callbacks=film. There are: best, last"),
+    ("callbacks=none callbacks.film=null", "It is one of callbacks=film. There are: describe, best, last"),
     ("memory=none memory.num_slots=8", "memory.num_slots is not a setting"),
     ("+memory.depth=3", "memory.depth is not a setting of"),
     ("+task.colour=3", "task.colour is not a setting of"),

@@ -1,5 +1,6 @@
 """A search keeps its trials, shares them, prunes them and can be killed."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,10 +9,12 @@ import sys
 import optuna
 import pytest
 from fakes import ROOT, TINY, compose
+from hydra.core.global_hydra import GlobalHydra
 from optuna.trial import TrialState
 from test_sweeps import sweep  # noqa: F401  (a fixture)
 
 import train
+from conf.check import cli
 from hydra_plugins.ntm_lab import study as plugin
 
 SEARCH = (*(word for word in TINY if word != "callbacks=none"), "search=optuna", "trainer.max_steps=4")
@@ -95,6 +98,25 @@ def test_a_trial_that_does_worse_than_others_did_is_pruned(tmp_path):
     assert list(study.trials[number].intermediate_values) == [4]
 
 
+def test_a_trial_that_has_ended_goes_on_without_its_study(sweep, monkeypatch, tmp_path):  # noqa: F811
+    assert sweep(*SEARCH, LR, "hydra.sweeper.n_trials=1") == 0
+    monkeypatch.setattr(sys, "argv", [train.__file__, "resume=sweep/0", "trainer.max_steps=6"])
+    GlobalHydra.instance().clear()
+    cli(train.main)
+    assert json.loads((tmp_path / "sweep/0/results.json").read_text())["sequences"] == 12
+    assert list(trials(tmp_path)[0].intermediate_values) == [4, 8]
+    assert sweep(*SEARCH, LR, "hydra.sweeper.n_trials=1") == 0
+
+
+@pytest.mark.parametrize("words", [("search=optuna", LR), ("callbacks=[default,pruning]",)])
+def test_without_optuna_a_search_says_what_to_install(words, sweep, monkeypatch, capsys):  # noqa: F811
+    for module in [name for name in sys.modules if name.split(".")[0] == "optuna"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "optuna", None)  # as if it were not there
+    assert sweep(*words) == 2
+    assert "needs Optuna. Run: pip install -e '.[sweep]'." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -105,6 +127,7 @@ def test_a_trial_that_does_worse_than_others_did_is_pruned(tmp_path):
         ((LR, "task.batch_size=0"), "task.batch_size=0 should be greater than 0"),
         (("optimizer.lr=interval(-1,1)",), "optimizer.lr=-1"),
         (("memory.shift_range=3,5,4",), "memory.shift_range=4"),
+        ((LR, "callbacks.results=null"), "callbacks has no results for a search to go by. Add them"),
         ((LR, "hydra.run.dir=best"), "hydra.run.dir=best is of one run. Say where a sweep goes by hydra.sweep.dir"),
     ],
 )

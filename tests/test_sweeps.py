@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import weakref
 from concurrent.futures.process import BrokenProcessPool
 
@@ -19,7 +20,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 
 import train
+from callbacks.results import start_clock
 from conf.check import OUTCOME, ConfigError, cli
+from hydra_plugins.ntm_lab import grid
 
 FOUR = (*TINY, "trainer.max_steps=4")
 
@@ -213,16 +216,48 @@ def test_a_sweep_one_of_whose_jobs_turns_out_a_mistake_says_what_it_ran(sweep, m
     assert "seed=0,1" in (tmp_path / "sweep/multirun.yaml").read_text()
 
 
-def test_a_job_that_was_resumed_by_its_folder_is_still_of_its_sweep(sweep, crash, monkeypatch, tmp_path):
+@pytest.mark.parametrize("more", [(), ("threads=1", "trainer.enable_model_summary=false")])
+def test_a_job_that_was_resumed_by_its_folder_is_still_of_its_sweep(more, sweep, crash, monkeypatch, tmp_path):
     crash[1] = 3
     assert sweep(*FOUR, "seed=0,1") == 1
     crash.clear()
     with monkeypatch.context() as once:
-        once.setattr(sys, "argv", [train.__file__, "resume=sweep/1"])
+        once.setattr(sys, "argv", [train.__file__, "resume=sweep/1", *more])
         GlobalHydra.instance().clear()
         cli(train.main)
     assert results(tmp_path / "sweep/1")["sequences"] == 8
     assert sweep(*FOUR, "seed=0,1") == 0
+    assert sweep(*FOUR, "seed=0,2") == 2
+
+
+def test_a_job_of_an_experiment_that_is_a_sweep_is_resumed_as_one_run(sweep, monkeypatch, tmp_path):
+    study = ("experiment=study/practice", *TINY, "task.sparse_rate=0", "task.noise=0", "seed=1")
+    assert sweep(*study) == 0
+    monkeypatch.setattr(sys, "argv", [train.__file__, "resume=sweep/0", "trainer.max_steps=4"])
+    GlobalHydra.instance().clear()
+    cli(train.main)
+    assert results(tmp_path / "sweep/0")["sequences"] == 8
+    assert sweep(*study) == 0
+
+
+def test_the_first_job_is_not_charged_for_looking_at_the_others(sweep, monkeypatch, tmp_path):
+    check, looked = grid.check_job, []
+
+    def slow(*args):
+        looked.append(args)
+        time.sleep(10 * (len(looked) == 2))
+        return check(*args)
+
+    monkeypatch.setattr(grid, "check_job", slow)
+    start_clock()
+    assert sweep(*TINY, "seed=0,1") == 0
+    assert len(looked) == 2
+    assert results(tmp_path / "sweep/0")["seconds_to_first_step"] < 10
+
+
+def test_jobs_cannot_be_kept_back_by_those_before_them(sweep, capsys):
+    assert sweep(*TINY, "seed=0,1", "hydra.sweeper.max_batch_size=1") == 2
+    assert "hydra.sweeper.max_batch_size is not a setting" in capsys.readouterr().err
 
 
 def test_a_job_that_was_a_mistake_can_be_put_right_in_its_place(sweep, tmp_path):

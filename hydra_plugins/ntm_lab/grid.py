@@ -1,5 +1,6 @@
 """Every combination of what `python train.py -m` was given."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from conf.check import MISTAKES, OUTCOME, ConfigError, check_settings, outcome
-from conf.resume import chosen
+from conf.resume import all_words, chosen
 
 
 class Grid(BasicSweeper):
@@ -25,16 +26,23 @@ class Grid(BasicSweeper):
     hydra_context: HydraContext
     launched = False
 
+    def __init__(self, *, params: dict[str, str] | None):
+        super().__init__(max_batch_size=None, params=params)  # all at once, or a failure would keep back the others
+
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose and check every job before the first is launched.
 
         Raises:
             ConfigError: one is a mistake, or the folder of one holds another.
         """
-        first = sum(map(len, (self.overrides or [])[: self.batch_index - 1]))
-        for number, overrides in enumerate(batch, start=first):
+        from callbacks.results import leave_out
+
+        for number, overrides in enumerate(batch):
+            began = time.time()
             job = check_job(self.hydra_context.config_loader, self.config, list(overrides), number)
             check_same(Path(job.hydra.sweep.dir, job.hydra.sweep.subdir), list(job.hydra.overrides.task))
+            if number:  # the first job may run in this process, and is not to wait for the others
+                leave_out(time.time() - began)
         self.launched = True  # now
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -89,6 +97,8 @@ def check_same(folder: Path, overrides: list[str]) -> None:
     if not written or not any((folder / name).exists() for name in ("results.json", "checkpoints")):
         return
     before = chosen(folder)
+    if before != all_words(folder):  # it was resumed, and what it was resumed with follows upon its own words
+        before = before[: len(overrides)]
     if sorted(before) != sorted(overrides):
         raise ConfigError(
             f"hydra.sweep.dir={folder.parent} holds another sweep: its job {folder.name} has {' '.join(before)}, this "

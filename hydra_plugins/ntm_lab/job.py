@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from conf.check import ConfigError
-from conf.resume import newest_checkpoint, quoted
+from conf.resume import ONE_RUN, newest_checkpoint, quoted
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -58,7 +58,7 @@ def as_a_run(cfg: DictConfig) -> Iterator[None]:
         cfg.checkpoint = str(newest)
     checkpoint = [f"checkpoint={quoted(cfg.checkpoint)}"] if cfg.checkpoint else []
     train = str(Path(__file__).parents[2] / "train.py")  # a launcher's worker is another program
-    sys.argv = [argv[0] if Path(argv[0]).name == "train.py" else train, *chosen.overrides.task, *checkpoint]
+    sys.argv = [argv[0] if Path(argv[0]).name == "train.py" else train, *chosen.overrides.task, ONE_RUN, *checkpoint]
     with read_write(chosen), open_dict(chosen):
         chosen.run.dir = cfg.output_dir
     name_in_wandb(cfg)

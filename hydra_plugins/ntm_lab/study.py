@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from conf.check import OUTCOME, ConfigError, is_pruned
@@ -48,7 +49,7 @@ class Search(Sweeper):
         max_batch_size: int,
         seed: int,
         objectives: DictConfig,
-        sampler: Callable[..., Any],
+        sampler: DictConfig,
         params: DictConfig,
     ):
         self.n_trials = n_trials
@@ -73,6 +74,7 @@ class Search(Sweeper):
         parsed = OverridesParser.create(config_loader=self.config_loader).parse_overrides(words)
         overrides = list({override.get_key_element(): override for override in parsed}.values())  # the last one counts
         self.check(overrides)
+        self.new_sampler = instantiate(self.sampler)
         study, failed = self.study(overrides), 0
         while batch := self.next_trials(study, self.n_trials - failed):
             failed += self.run(study, batch, overrides)
@@ -102,7 +104,9 @@ class Search(Sweeper):
                 "best that was found over many, with -m."
             )
         for end in (0, -1):
-            check_job(self.config_loader, self.config, [at_end(override, end) for override in overrides], 0)
+            job = check_job(self.config_loader, self.config, [at_end(override, end) for override in overrides], 0)
+        if not job.callbacks.get("results"):
+            raise ConfigError("callbacks has no results for a search to go by. Add them: callbacks=[...,results].")
 
     def study(self, overrides: list[Override]) -> "optuna.Study":
         """The study of this folder, new or old.
@@ -173,7 +177,7 @@ class Search(Sweeper):
         from optuna import Trial
 
         (seed,) = np.random.SeedSequence((self.seed, trial.number)).generate_state(1)
-        study.sampler = self.sampler(seed=int(seed))
+        study.sampler = self.new_sampler(seed=int(seed))
         return Trial(study, trial._trial_id)
 
     def tell(self, study: "optuna.Study", trial: "optuna.Trial", job: JobReturn) -> bool:
