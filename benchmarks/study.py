@@ -66,18 +66,22 @@ def question(path: Path) -> str:
 
 def conclusions(rows: list[summarize.Row]) -> list[str]:
     """For every task and setting, how many runs each of its values had learned and solved."""
-    counts: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
+    groups: dict[tuple[str, str], dict[str, list[summarize.Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         words = dict(word.split("=", 1) for word in row.configuration.split())
         task = words.pop("task", "")
         for key, value in words.items():
-            for i, number in enumerate((row.runs, row.learned, row.solved)):
-                counts[task, key][value][i] += number
+            groups[task, key][value].append(row)
     lines = []
-    for (task, key), values in counts.items():
-        best = sorted(values.items(), key=lambda item: (-item[1][2] / item[1][0], -item[1][1] / item[1][0]))
-        parts = [f"`{value}` solved {solved} and learned {learned} of {n}" for value, (n, learned, solved) in best]
-        lines.append(f"{task + ', ' if task else ''}`{key}`: {'; '.join(parts)}.")
+    for (task, key), values in groups.items():
+        found = []
+        for value, alike in values.items():
+            names = ("solved", "finished", "learned", "runs")
+            solved, finished, learned, runs = (sum(getattr(row, name) for row in alike) for name in names)
+            text = f"`{value}` solved {solved} of {finished} and learned {learned} of {runs}"
+            found.append((solved / max(finished, 1), learned / runs, text))
+        best = [text for *_, text in sorted(found, key=lambda of: of[:2], reverse=True)]
+        lines.append(f"{task + ', ' if task else ''}`{key}`: {'; '.join(best)}.")
     return lines
 
 

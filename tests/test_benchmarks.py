@@ -159,12 +159,13 @@ def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
         curve(folder, (100, 0.0 if rate == "2" else 9.0))
         solved = (task, rate, clip) == ("copy", "2", "4")
         results = {"sequences": 100, "seconds_to_solution": 1.0 if solved else None, "commit": "abc", "versions": {}}
-        (folder / "results.json").write_text(json.dumps(results | {"test": {"5": {"error_bits": 0.0}}}))
+        if number < 7:  # the last, of recall, has not ended
+            (folder / "results.json").write_text(json.dumps(results | {"test": {"5": {"error_bits": 0.0}}}))
     lines = study.record("losses", "python some", summarize.read_runs(tmp_path), 1, "some.png")
     assert "Cross-entropy or Huber? The question that the seed experiment left open." in lines
     assert sum(line.startswith("| task=") for line in lines) == 8
-    assert "- copy, `lr`: `2` solved 1 and learned 2 of 2; `1` solved 0 and learned 0 of 2." in lines
-    assert "- recall, `clip`: `3` solved 0 and learned 1 of 2; `4` solved 0 and learned 1 of 2." in lines
+    assert "- copy, `lr`: `2` solved 1 of 2 and learned 2 of 2; `1` solved 0 of 2 and learned 0 of 2." in lines
+    assert "- recall, `clip`: `3` solved 0 of 2 and learned 1 of 2; `4` solved 0 of 1 and learned 1 of 2." in lines
 
 
 def test_a_seed_is_trained_once_however_its_numbers_are_spelled_and_never_beside_another(tmp_path):
