@@ -40,6 +40,7 @@ MEANING = (
 )
 STYLES = ("-", "--", ":", "-.")
 NAMED = 10  # configurations that a picture tells apart; more are grey behind the best of them
+BANDED = 4  # so many ranges can be told apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,7 +291,7 @@ def troubles(runs: list[Run], folder: Path) -> list[str]:
 def learning_curves(runs: list[Run]) -> "Figure":
     """Wrong bits on held-out sequences against sequences seen: median and range over seeds, a panel for every task.
 
-    Of many configurations the best are told apart, by their medians alone; the others are grey.
+    Of several configurations only the medians are drawn; of many the best are told apart, and the others are grey.
     """
     from matplotlib.figure import Figure
 
@@ -308,23 +309,22 @@ def learning_curves(runs: list[Run]) -> "Figure":
                 if (curves := [run.curve for run in alike if run.curve])
             }
             best = sorted(found, key=lambda name: found[name][1][-1])[:NAMED]  # by their last medians
-            many = len(found) > NAMED
+            many, crowded = len(found) > NAMED, len(found) > BANDED
             for name in found.keys() - set(best):
                 ax.plot(*found[name][:2], color="0.85", linewidth=0.8)
             for i, name in enumerate(best if many else found):
                 sequences, middle, low, high = found[name]
                 look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
                 ax.plot(sequences, middle, label=name, marker="o" if len(sequences) == 1 else None, **look)
-                if not many:
+                if not crowded:
                     ax.fill_between(sequences, low, high, alpha=0.2, linewidth=0, color=look["color"])
             from_zero(ax)
             ax.set(title=task, xlabel="sequences seen", ylabel="wrong bits of a held-out sequence")
             if ax.lines:
-                what = (
-                    f"median of (n) runs, the best {NAMED} of {len(found)}" if many else "median and range of (n) runs"
-                )
-                below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)} if many else {}
-                figure.set_figheight(6.4 if many else figure.get_figheight())
+                what = "median of (n) runs" if crowded else "median and range of (n) runs"
+                what += f", the best {NAMED} of {len(found)}" if many else ""
+                below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)} if crowded else {}
+                figure.set_figheight(6.4 if crowded else figure.get_figheight())
                 ax.legend(title=what, fontsize=7, title_fontsize=7, **below)
         return figure
 

@@ -54,7 +54,7 @@ def record(study: str, command: str, runs: list[summarize.Run], jobs: int, image
     follows = [f"- {line}" for line in conclusions(rows)]
     title = [f"## Study: {study}", "", question(STUDIES / f"{study}.yaml"), "", f"    {command}", "", made]
     more = ["", *troubles] if troubles else []
-    picture = f"![Learning curves: median and range over the seeds]({image})"
+    picture = f"![Learning curves over the seeds]({image})"
     return [*title, "", *text, "", summarize.MEANING, *more, "", *follows, "", picture, ""]
 
 
