@@ -25,15 +25,25 @@ TURNED = ("optimizer.lr", "task.batch_size", "controller.hidden_size", "memory.n
 
 
 def main() -> None:
-    if not 1 < len(sys.argv) < 4 or {"-h", "--help"} & set(sys.argv):
+    words = sys.argv[1:]
+    if not words or {"-h", "--help"} & set(words):
         print(__doc__.strip())
         return
     with exit_on_mistake():
+        if len(words) > 2:
+            raise ConfigError(f"{words[2]} is one word too many. Give two at most: python dashboard.py ENTITY PROJECT.")
         try:
-            made = dashboard(*sys.argv[1:])
+            made = dashboard(*words)
         except ModuleNotFoundError as error:
             raise ConfigError(f"{error}. Install it with pip install -e '.[dashboard]'.") from None
-        made.save()
+        import wandb
+
+        try:
+            made.save()
+        except wandb.Error as error:
+            raise ConfigError(
+                f"{words[0]} gets no dashboard: {error} It takes `wandb login`, and an ENTITY that the account is of."
+            ) from None
         print(made.url)
 
 

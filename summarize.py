@@ -138,9 +138,15 @@ def summarize(folder: Path) -> list[Run]:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """Every run in a folder and its subfolders, by name; a sweep's are numbers."""
-    places = [path.parent.parent for path in folder.rglob(".hydra/overrides.yaml")]
+    """Every run in a folder and its subfolders, by name; a sweep's are numbers. What is not ours is passed over."""
+    places = [path.parent.parent for path in folder.rglob(".hydra/overrides.yaml") if is_ours(path.parent)]
     return [read_run(place) for place in sorted(places, key=lambda place: [(len(part), part) for part in place.parts])]
+
+
+def is_ours(hydra: Path) -> bool:
+    """Whether the configuration that Hydra has left there has a task of this project; other programs use Hydra, too."""
+    config = hydra / "config.yaml"
+    return config.is_file() and "_target_: tasks." in config.read_text()
 
 
 def read_run(folder: Path) -> Run:

@@ -324,6 +324,30 @@ def panels() -> list[dict[str, Any]]:
     return [panel for section in sections for panel in section["panels"]]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["me"], "error: me gets no dashboard: no key. It takes `wandb login`"),
+        (["me", "ntm", "again"], "error: again is one word too many. Give two at most"),
+    ],
+)
+def test_a_dashboard_that_cannot_be_made_is_one_line(words, said, monkeypatch, capsys):
+    workspaces = pytest.importorskip("wandb_workspaces.workspaces")
+
+    def refuse(_: Any) -> None:
+        raise wandb.errors.UsageError("no key.")
+
+    monkeypatch.setattr(workspaces.Workspace, "save", refuse)
+    monkeypatch.setattr(sys, "argv", ["dashboard.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        dashboard.main()
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(said)
+
+
 def test_every_line_of_the_dashboard_is_over_sequences_and_drawn_by_a_run(panels, run):
     logged = set().union(*(record["item"] for record in records(run, "history")))
     lines = [panel["config"] for panel in panels if panel["viewType"] == "Run History Line Plot"]

@@ -125,6 +125,16 @@ def test_a_folder_of_folders_of_runs_is_read_too_but_not_an_evaluation(tmp_path)
     assert row.runs == 2
 
 
+@pytest.mark.parametrize("config", [{"task": "render"}, {"task": {"_target_": "render.Scene"}, "seed": 1}, [1], None])
+def test_a_run_of_another_program_is_passed_over(config, tmp_path):
+    leave(tmp_path / "ours", seed=1)
+    (tmp_path / "other/.hydra").mkdir(parents=True)
+    OmegaConf.save(["width=3"], tmp_path / "other/.hydra/overrides.yaml")
+    if config is not None:
+        OmegaConf.save(config, tmp_path / "other/.hydra/config.yaml")
+    assert [run.folder.name for run in summarize.read_runs(tmp_path)] == ["ours"]
+
+
 def test_rows_of_training_do_not_hide_what_was_measured_at_the_same_sequences(tmp_path):
     curve(tmp_path, (100, 2.0), (200, 0.0))
     assert summarize.read_curve(tmp_path / "metrics.csv", "val/error_bits") == [(100.0, 2.0), (200.0, 0.0)]
