@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from PIL import Image
+from pydantic import ValidationError
 from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class Wandb(WandbLogger):
         super().__init__(settings={"reinit": "create_new", "silent": True, **settings}, **wandb_init)
         self.lost = False
         del self._wandb_init["anonymous"]  # W&B warns of it, and Lightning always passes it
+        check_init(**self._wandb_init)
 
     @property
     @rank_zero_experiment
@@ -166,6 +169,29 @@ class Wandb(WandbLogger):
         if self._experiment is not None:
             self.tell(partial(end, exit_code=exit_code))
             self._experiment = None
+
+
+def check_init(*, settings: Mapping[str, Any], **given: Any) -> None:
+    """What `wandb.init` would refuse of its arguments, refused before a run begins.
+
+    Raises:
+        TypeError: it has no argument of that name.
+        ValueError: an argument, or one of the settings, breaks W&B's rule.
+    """
+    signature(wandb.init).bind(**given)
+    fields = wandb.Settings.model_fields
+    given = {f"run_{name}" if f"run_{name}" in fields else name: value for name, value in given.items()}
+    given = {name: value for name, value in given.items() if name in fields and value is not None}
+    try:
+        wandb.Settings(**{**settings, **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        where = f"settings.{name}" if name.split(".")[0] in settings else name.removeprefix("run_")
+        raise ValueError(
+            f"logger.wandb.{where}={first['input']} is refused by W&B: {first['msg']}. Give another value, or leave it "
+            "out."
+        ) from None
 
 
 def end(run: Any, exit_code: int) -> None:

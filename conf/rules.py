@@ -15,6 +15,8 @@ Measured = Literal[  # the less, the better
     "both/bits",
 ]
 
+Text = Annotated[str, Field(coerce_numbers_to_str=True)]  # 2026 is a name, too
+
 RULES: dict[str, Any] = {
     "seed": Annotated[int, Field(ge=0, lt=2**32)],
     "engine": Literal["auto", "eager", "fused"],
@@ -49,6 +51,14 @@ RULES: dict[str, Any] = {
     "callbacks.*.mode": Literal["min"],
     "callbacks.*.every_n_train_steps": PositiveInt,
     "callbacks.*.refresh_rate": NonNegativeInt,
+    "logger.wandb.project": Text | None,
+    "logger.wandb.entity": Text | None,
+    "logger.wandb.group": Text | None,
+    "logger.wandb.job_type": Text | None,
+    "logger.wandb.name": Text | None,
+    "logger.wandb.notes": Text | None,
+    "logger.wandb.tags": list | None,
+    "logger.wandb.tags.*": Text,
     "logger.wandb.mode": Literal["online", "offline", "disabled", "shared"],
     "logger.wandb.log_model": Literal[True, False, "all"],
     "logger.wandb.settings.init_timeout": PositiveFloat,

@@ -163,6 +163,15 @@ MISTAKES = [
     ("logger.wandb.mode=sometimes", "logger.wandb.mode=sometimes", "'online'"),
     ("logger.wandb.log_model=best", "logger.wandb.log_model=best", "all"),
     ("logger.wandb.settings.init_timeout=0", "logger.wandb.settings.init_timeout=0", "greater than 0"),
+    ("logger.wandb.group=[2026]", "logger.wandb.group=[2026]", "string"),
+    ("logger.wandb.tags=mine", "logger.wandb.tags=mine", "list"),
+    ("logger.wandb.tags=[[1]]", "logger.wandb.tags.0=[1]", "string"),
+    ("logger.wandb.project=a/b", "logger.wandb: Invalid project name 'a/b'", "'/'"),
+    ("+logger.wandb.grup=x", "logger.wandb.grup is not a setting of callbacks.loggers.Wandb"),
+    ("+logger.wandb.save_code=perhaps", "logger.wandb.save_code=perhaps is refused by W&B", "boolean", "leave it out"),
+    ("+logger.wandb.settings.foo=1", "logger.wandb.settings.foo=1 is refused by W&B", "not permitted"),
+    ("+logger.wandb.settings.base_url=moon", "logger.wandb.settings.base_url=moon is refused by W&B", "valid URL"),
+    (f"logger.wandb.tags=[{'x' * 65}]", "logger.wandb.tags=['xxx", "between 1 and 64 characters"),
     ("+logger.wandb.settings.api_key=5ec2e7", "logger.wandb.settings.api_key would be written", "wandb login"),
     ("vector=png", "vector=png", "svg"),
     ("callbacks.film.growth=1", "callbacks.film.growth=1", "greater than 1"),
@@ -241,6 +250,14 @@ def test_a_number_or_a_switch_that_is_written_otherwise_is_taken_as_it_is_meant(
     meant = (cfg.trainer.max_steps, cfg.threads, cfg.compile, cfg.seed)
     assert meant == (1000, 2, False, 7)
     assert [type(value) for value in meant] == [int, int, bool, int]
+
+
+def test_a_number_is_a_name_where_a_name_is_asked_for():
+    words = ("project", "entity", "group", "job_type", "name", "notes")
+    cfg = compose(*(f"logger.wandb.{word}=2026" for word in words), "logger.wandb.tags=[1,mine]")
+    check_settings(cfg)
+    assert [cfg.logger.wandb[word] for word in words] == ["2026"] * len(words)
+    assert cfg.logger.wandb.tags == ["1", "mine"]
 
 
 # --- checkpoints
