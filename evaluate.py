@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from conf.check import ConfigError, check_target, exit_on_mistake, explained
+from conf.check import ConfigError, check_settings, check_target, check_writable, exit_on_mistake, explained
 from train import build, members, warn_if_crowded
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def evaluate(overrides: DictConfig) -> None:
             )
     OmegaConf.set_struct(cfg, True)
     cfg.merge_with(overrides)
+    check_settings(cfg)
+    check_writable("output_dir", Path(cfg.output_dir))
     if Path(cfg.output_dir, "results.json").exists():
         raise ConfigError(f"output_dir={cfg.output_dir} already holds results. Choose another folder, or leave it out.")
 

@@ -227,11 +227,7 @@ class Check(Callback):
 
         with exit_on_mistake():
             folder = Path(config.hydra.run.dir).resolve()
-            file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
-            if file:
-                raise ConfigError(
-                    f"hydra.run.dir={config.hydra.run.dir} cannot be made: {file} is a file. Choose another."
-                )
+            check_writable("hydra.run.dir", Path(config.hydra.run.dir))
             left = any((folder / name).exists() for name in (".hydra", "checkpoints", "results.json"))
             resumed = config.resume is not None and Path(config.resume).resolve() == folder
             if config.resume is not None and not resumed:
@@ -246,7 +242,6 @@ class Check(Callback):
                     f"hydra.run.dir={config.hydra.run.dir} already holds a run. Choose another folder, or leave "
                     "hydra.run.dir out."
                 )
-            check_writable(folder)
             from train import check
 
             cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -254,10 +249,11 @@ class Check(Callback):
             check(cfg)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        for word in config.hydra.overrides.hydra:
-            if word.startswith("hydra.run.dir="):
-                with exit_on_mistake():
+        with exit_on_mistake():
+            for word in config.hydra.overrides.hydra:
+                if word.startswith("hydra.run.dir="):
                     raise ConfigError(f"{word} is of one run. Say where a sweep goes by hydra.sweep.dir=PATH.")
+            check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         Path(config.hydra.runtime.output_dir, OUTCOME).unlink(missing_ok=True)
@@ -278,15 +274,23 @@ class Check(Callback):
         job_return.cfg = job_return.hydra_cfg = None  # half a megabyte of every job, to the end of the sweep
 
 
-def check_writable(folder: Path) -> None:
-    """Whether a run could write into a folder that may not be there yet; leaves nothing there."""
-    above = next(path for path in (folder, *folder.parents) if path.is_dir())
+def check_writable(key: str, folder: Path) -> None:
+    """Whether a run could write into the folder of this key, which may not be there yet; leaves nothing there.
+
+    Raises:
+        ConfigError: it could not.
+    """
+    above = folder.resolve()
     try:
+        while not above.exists():
+            above = above.parent
+        if not above.is_dir():
+            raise ConfigError(f"{key}={folder} cannot be made: {above} is a file. Choose another folder.")
         with TemporaryFile(dir=above) as file:
             file.write(b"0")
     except OSError as error:
         raise ConfigError(
-            f"hydra.run.dir={folder} cannot be written: {above}: {error.strerror}. Choose another folder."
+            f"{key}={folder} cannot be written: {above}: {error.strerror}. Choose another folder."
         ) from None
 
 

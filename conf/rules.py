@@ -26,6 +26,7 @@ RULES: dict[str, Any] = {
     "resume": str | None,
     "weights": str | None,
     "allow": list[str],
+    "output_dir": Annotated[Text, Field(min_length=1)],
     "vector": Literal["svg", "pdf"] | None,
     "trainer.precision": Literal["32-true", "64-true", "bf16-mixed", 32, 64],
     "trainer.max_steps": PositiveInt,

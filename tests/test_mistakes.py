@@ -381,6 +381,9 @@ def test_a_run_that_has_had_all_its_steps_cannot_go_on(checkpoint, said):
         ({"memory": {"num_slots": 0}}, ["memory.num_slots=0", "greater than 0"]),
         ({"memory": {"slot_width": 8}}, ["holds another machine", "machine.controller"]),
         ({"loss": {"_target_": "os.system"}}, ["loss._target_=os.system may not be built"]),
+        ({"output_dir": None}, ["output_dir=None should be a valid string"]),
+        ({"output_dir": f"{__file__}/new"}, [f"output_dir={__file__}/new cannot be made: {__file__} is a file"]),
+        ({"output_dir": "/proc/new"}, ["output_dir=/proc/new cannot be written: /proc: "]),
     ],
 )
 def test_a_mistake_in_evaluating_is_one_line(overrides, words, checkpoint, said):
@@ -472,6 +475,8 @@ def shell(monkeypatch, said):
         ("resume=. -m", ["resume=. holds no run"]),
         ("++resume=nowhere", ["resume=nowhere is for the command line"]),
         ("hydra.run.dir=/proc/new", ["hydra.run.dir=/proc/new cannot be written: /proc: "]),
+        ("-m seed=0,1 hydra.sweep.dir=/proc/new", ["hydra.sweep.dir=/proc/new cannot be written: /proc: "]),
+        (f"hydra.run.dir={'x' * 300}", ["File name too long"]),
         ("memory.num_slots=\n[", ["cannot be read"]),
     ],
 )
@@ -487,9 +492,10 @@ def test_a_run_never_goes_into_the_folder_of_another(given, left, shell, tmp_pat
     assert f"hydra.run.dir={given} already holds a run" in shell(f"hydra.run.dir={given}")
 
 
-def test_a_run_never_goes_where_a_file_is(shell, tmp_path):
+@pytest.mark.parametrize("words", [["hydra.run.dir=notes/run"], ["-m", "seed=0,1", "hydra.sweep.dir=notes/run"]])
+def test_a_run_or_a_sweep_never_goes_where_a_file_is(words, shell, tmp_path):
     (tmp_path / "notes").touch()
-    assert f"hydra.run.dir=notes/run cannot be made: {tmp_path / 'notes'} is a file" in shell("hydra.run.dir=notes/run")
+    assert f"{words[-1]} cannot be made: {tmp_path / 'notes'} is a file" in shell(*words)
 
 
 @pytest.mark.parametrize("mistake", ["seed=-1", "checkpoint=nowhere.ckpt"])

@@ -452,7 +452,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_else(kind, s
     else:
         subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(ConfigError, match=rf"hydra.run.dir={above}/new/run cannot be written: {above}: "):
-        check_writable(above / "new" / "run")
+        check_writable("hydra.run.dir", above / "new" / "run")
 
 
 # --- rows
