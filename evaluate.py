@@ -4,8 +4,9 @@
     python evaluate.py checkpoint=... task.test_lengths=[33,73,90] task.probe_length=40
 
 Machine and task are rebuilt from the checkpoint alone. Every further key=value changes its configuration; results,
-pictures and `report.html`, a page to play episodes in, go to a new folder in the run's `evaluation/`, or to
-`output_dir=PATH`. It runs in one process, on a CPU (`trainer.accelerator=gpu` for another device).
+every picture and `report.html`, a page to play episodes in, go to a new folder in the run's `evaluation/`, or to
+`output_dir=PATH`; `callbacks.NAME=null` leaves one of them out. It runs in one process, on a CPU
+(`trainer.accelerator=gpu` for another device).
 """
 
 import logging
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from ntm.learner import Learner
     from tasks.base import Task
+
+OF_TRAINING = ("film", "learning")  # the pictures of how a machine came to be, which a test has nothing to draw of
 
 
 def main() -> None:
@@ -61,7 +64,7 @@ def evaluate(overrides: DictConfig) -> None:
     cfg = configuration(checkpoint)
     run = run_of(path)
     cfg.output_dir = str(run / "evaluation" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
-    cfg.callbacks.update(OmegaConf.load(Path(__file__).with_name("conf") / "callbacks" / "report.yaml"))
+    show_all(cfg.callbacks)
     cfg.callbacks.report.run = str(run)
     for key in map(str, overrides):
         if key == "logger":
@@ -98,6 +101,14 @@ def configuration(checkpoint: dict[str, Any]) -> DictConfig:
     if cfg.engine == "fused":
         cfg.engine = "auto"
     return cfg
+
+
+def show_all(callbacks: DictConfig) -> None:
+    """Have results, report and every picture made, each as the training had it, if it did."""
+    folder = Path(__file__).with_name("conf") / "callbacks"
+    for name in [*OmegaConf.load(folder / "pictures.yaml").defaults, "results", "report"]:
+        if name not in OF_TRAINING and not callbacks.get(name):
+            callbacks.update(OmegaConf.load(folder / f"{name}.yaml"))
 
 
 def rebuild(cfg: DictConfig, checkpoint: dict[str, Any], path: str) -> "tuple[Task, Learner, Trainer]":

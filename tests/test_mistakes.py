@@ -419,6 +419,22 @@ def test_an_evaluation_lands_in_its_run_whatever_device_that_had(place, beside, 
     assert list((tmp_path / beside).glob("*/results.json"))
 
 
+def test_an_evaluation_shows_all_that_a_test_can_show_whatever_watched_the_training(checkpoint, tmp_path, monkeypatch):
+    kept = torch.load(checkpoint, weights_only=True)
+    own = {"_target_": "callbacks.episode.Episode", "every": 9, "folder": "${output_dir}/own", "vector": "svg"}
+    kept["config"]["callbacks"] = {"weightings": None, "episode": own}
+    torch.save(kept, tmp_path / "kept.ckpt")
+    monkeypatch.chdir(tmp_path)
+    off = {"callbacks": {"animation": None, "memory": None}}
+    evaluate.evaluate(OmegaConf.create({"checkpoint": "kept.ckpt", "output_dir": 2026} | off))
+    left = {str(path.relative_to("2026")) for path in Path("2026").rglob("*") if path.is_file()}
+    figures = ("weightings", "evolution", "written_and_read", "addressing", "lengths", "generalisation")
+    assert left == {
+        *("report.html", "results.json", "metrics.csv", "own/episode_00000004.png", "own/episode_00000004.svg"),
+        *(f"figures/{name}_00000004.png" for name in figures),
+    }
+
+
 def test_a_machine_is_measured_without_what_watched_its_training_and_is_gone(checkpoint, tmp_path, caplog):
     kept = torch.load(checkpoint, weights_only=True)
     kept["config"]["callbacks"] |= {"bygone": {"_target_": "callbacks.bygone.Bygone", "every": 3}}
