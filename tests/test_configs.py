@@ -12,7 +12,7 @@ from fakes import ROOT, TINY, compose, options
 from omegaconf import OmegaConf
 
 import train
-from callbacks.loggers import Wandb
+from callbacks.loggers import Wandb, finish
 from callbacks.rewind import Rewind
 from tasks.base import lengths
 
@@ -33,6 +33,7 @@ def fit(cfg) -> tuple:
     task, learner, trainer = train.build(cfg)
     before = [p.detach().clone() for p in learner.parameters()]
     trainer.fit(learner, datamodule=task)
+    finish(trainer)  # a run of W&B that is left open listens to whatever is printed after it
     return task, learner, trainer, before
 
 
