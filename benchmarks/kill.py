@@ -32,7 +32,7 @@ TINY = (
     "task.test_lengths=[2,3]",
     "task.test_size=8",
 )
-RECALL = ("task=recall", "task.max_length=3", "task.far_length=4", "task.probe_length=3", "memory.training_slots=4")
+RECALL = ("task=recall", "task.max_length=3", "task.far_length=4", "task.probe_length=3", "memory.training_slots=null")
 REWINDS = (  # once or more in every run
     *("callbacks=[none,rewind,solved]", "optimizer.lr=3e-3", "trainer.gradient_clip_val=null"),
     *("callbacks.rewind.monitor=val/error_bits", "callbacks.rewind.chance=1.8"),

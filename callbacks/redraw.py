@@ -39,5 +39,6 @@ class RedrawInitialStates(L.Callback):
         )
         if not redrawn:
             log.warning(
-                "callbacks=redraw changed nothing: no initial state is random. Set memory.initial_memory=random."
+                "callbacks=redraw changed nothing: no initial state is random. Set "
+                "memory.initial_memory=random memory.training_slots=null."
             )

@@ -95,6 +95,7 @@ MISTAKES = [
     ("task.min_length=21", "task.min_length=21", "task.max_length=20"),
     ("task=recall task.min_length=1", "task.min_length=1 must be at least 2"),
     ("task=recall task.item_length=0", "task.item_length=0", "greater than 0"),
+    ("memory.initial_weighting=learned", "memory.initial_weighting=learned gives every slot a", "training_slots=null"),
     ("memory.training_slots=[24,200]", "training_slots=[24,200] goes beyond memory.num_slots=128", "=[24,128]"),
     ("task.test_lengths=[]", "task.test_lengths=[]", "at least 1 item"),
     ("task.test_lengths=[10,-1]", "task.test_lengths", "-1"),

@@ -16,7 +16,8 @@ from conf.resume import expand, newest_checkpoint
 
 # A learning rate that changes at every step, an optimiser with memory, random states: all that could be lost.
 NOISY = (
-    "memory.initial_memory=random",
+    "memory.initial_memory=constant",
+    "memory.initial_reads=random",
     "memory.training_slots=[3,5]",
     "controller.initial_state=random",
     "scheduler=cosine",

@@ -35,10 +35,11 @@ class MatrixMemory(Memory):
     With `order=write_then_read` a read head addresses and reads the memory as this step's write left it; with
     `read_then_write`, as the step found it. The paper leaves it open.
 
-    In training mode at most the first `training_slots` of them are there (all, if None). No parameter knows how many
-    slots there are, and in a memory that hardly holds its episodes a machine cannot learn habits that harm longer ones,
-    such as writing on after the last input into slots that nobody needs yet. A range, `(22, 128)`, is another number of
-    them in every step, lest a machine count on one: on a head that comes round after 24, say.
+    In training mode at most the first `training_slots` of them are there (all, if None). Where they start alike, no
+    parameter knows how many there are, and in a memory that hardly holds its episodes a machine cannot learn habits
+    that harm longer ones, such as writing on after the last input into slots that nobody needs yet. A range, `(22,
+    128)`, is another number of them in every step, lest a machine count on one: on a head that comes round after 24,
+    say. Where every slot has a start of its own, random or learned, a machine must learn in all of them.
     """
 
     @validate_call
@@ -81,6 +82,12 @@ class MatrixMemory(Memory):
                 f"memory.training_slots=[{fewest},{most}] goes beyond memory.num_slots={num_slots}. Set "
                 f"memory.training_slots=[{fewest},{num_slots}] or raise memory.num_slots."
             )
+        for key, start in (("initial_memory", initial_memory), ("initial_weighting", initial_weighting)):
+            if fewest and fewest < num_slots and start in ("random", "learned"):
+                raise ValueError(
+                    f"memory.{key}={start} gives every slot a start of its own, so no machine may learn in the first "
+                    f"{fewest} alone and be measured in memory.num_slots={num_slots}. Set memory.training_slots=null."
+                )
         self.num_slots, self.slot_width = num_slots, slot_width
         self.training_slots, self.fewest, self.most = fewest, fewest, most
         self.num_read_heads, self.num_write_heads = num_read_heads, num_write_heads
