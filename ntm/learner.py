@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.nn.utils import get_total_norm
@@ -88,6 +89,8 @@ class Learner(L.LightningModule):
         if self.trainer.gradient_clip_val and not isfinite(norm):
             # Squares overflow long before the numbers do, which are about to be clipped: 1e28 after 200 steps, say.
             norm = get_total_norm([gradient.double() for gradient in gradients]).item()
+            if self.trainer.gradient_clip_algorithm != "value" and isfinite(norm):  # torch would divide by infinity
+                torch._foreach_mul_(gradients, self.trainer.gradient_clip_val / norm)
         self.check_finite(loss, norm)
 
     def check_finite(self, loss: Tensor, norm: float) -> None:
