@@ -120,7 +120,7 @@ def work(setting: Setting) -> Callable[[], None]:
     model = build(s).to(s.device)
     inputs, targets = torch.randn(s.batch, s.steps, s.inputs), torch.rand(s.batch, s.steps, s.outputs).round()
     inputs, targets = inputs.to(s.device), targets.to(s.device)
-    optimizer = optimizer_of(s, model)
+    optimizer = optimizer_of(model)
 
     def update() -> None:
         optimizer.zero_grad()
@@ -136,14 +136,10 @@ def work(setting: Setting) -> Callable[[], None]:
     return update if s.training else answer
 
 
-def optimizer_of(setting: Setting, model: Any) -> Any:
-    """Centred RMSProp: ours, as `train.py` has it, for the fused engine; torch's for all others."""
-    import torch
-
+def optimizer_of(model: Any) -> Any:
+    """Centred RMSProp, the same for every model: ours, which takes a third of the time of torch's."""
     from ntm.optimizers.rmsprop import RMSProp
 
-    if setting.engine != "fused":
-        return torch.optim.RMSprop(model.parameters(), lr=1e-4, alpha=0.95, eps=1e-4, centered=True, momentum=0.9)
     return RMSProp(model.parameters(), lr=1e-4, alpha=0.95, eps=1e-4, momentum=0.9, eps_in_root=False)
 
 

@@ -60,7 +60,7 @@ def parts(setting: Setting, updates: int) -> dict[str, float]:
     watch, model = Watch(), build(setting)
     inputs = torch.randn(setting.batch, setting.steps, setting.inputs)
     targets = torch.rand(setting.batch, setting.steps, setting.outputs).round()
-    optimizer = optimizer_of(setting, model)
+    optimizer = optimizer_of(model)
     found = defaultdict(list)
     for update in range(2 + updates):
         watch.seconds.clear()
