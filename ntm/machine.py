@@ -68,7 +68,16 @@ class Machine(nn.Module):
         self.output = linear(self.controller.output_size + memory.read_size, output_size)
 
     def forward(self, inputs: Float[Tensor, "batch time input"]) -> Float[Tensor, "batch time output"]:
-        """Logits of every step of every sequence."""
+        """Logits of every step of every sequence.
+
+        Raises:
+            ValueError: the inputs are not of `input_size` channels, or `engine=fused` does not apply.
+        """
+        if inputs.dim() != 3 or inputs.shape[-1] != self.input_size:
+            raise ValueError(
+                f"inputs of shape {tuple(inputs.shape)} are not (batch, time, {self.input_size}), which this machine "
+                "was built for. Build it with another input_size, or change the inputs."
+            )
         if self.fuses(inputs):
             from ntm.fused.engine import run
 
@@ -84,7 +93,7 @@ class Machine(nn.Module):
 
     def fuses(self, inputs: Float[Tensor, "batch time input"]) -> bool:
         """Whether the fused engine runs these inputs; the log says so once, or again when it changes."""
-        obstacle = f"engine={self.engine}" if self.engine == "eager" else why_not(self, inputs)
+        obstacle = self.obstacle(inputs)
         if obstacle and self.engine == "fused":
             raise ValueError(f"engine=fused does not apply: {obstacle}. Set engine=auto or engine=eager.")
         runs = "eager" if obstacle else "fused"
@@ -92,6 +101,14 @@ class Machine(nn.Module):
             log.info(f"running eager, because {obstacle}" if obstacle else "running fused")
             self.ran = runs
         return not obstacle
+
+    def obstacle(self, inputs: Float[Tensor, "batch time input"]) -> str:
+        """Why the fused engine does not run these inputs; empty if it does."""
+        if self.engine == "eager":
+            return "engine=eager"
+        if type(self).step is not Machine.step:
+            return f"{type(self).__name__} has a step of its own"
+        return why_not(self, inputs)
 
     def prepare(self) -> None:
         """Compile what the first episode would have to wait for. Weights, gradients and random numbers stay."""

@@ -23,6 +23,7 @@ from ntm.fused.simd import LANES
 from ntm.machine import Machine
 from ntm.memories.matrix import MatrixMemory
 from ntm.memories.none import NoMemory
+from ntm.optimizers.rmsprop import RMSProp
 
 INPUTS, OUTPUTS = 5, 3
 
@@ -144,9 +145,9 @@ def test_agrees_with_eager_where_no_size_fills_a_vector_or_a_block(width, addres
     assert_agrees(made, batch=9, time=17)
 
 
-@pytest.mark.parametrize("weighting", ["one_hot", "uniform", "learned"])
+@pytest.mark.parametrize("weighting", ["one_hot", "uniform"])
 def test_agrees_with_eager_over_the_slots_it_trains_with(weighting):
-    made = machine(num_slots=40, training_slots=7, weighting=weighting)
+    made = machine(num_slots=40, training_slots=7, initial="constant", weighting=weighting)
     inputs, targets = episode(2, 6)
     seven, forty = (
         {engine: outcome(made.train(mode), inputs, targets, engine) for engine in ("eager", "fused")}
@@ -156,7 +157,6 @@ def test_agrees_with_eager_over_the_slots_it_trains_with(weighting):
         for name, value in results["eager"].items():
             assert error(results["fused"][name], value.double()) < 1e-5, name
     assert error(seven["fused"]["output"], forty["fused"]["output"].double()) > 1e-3
-    assert seven["fused"]["memory.M_0.value"][7:].eq(0).all()  # nobody saw the others
 
 
 @pytest.mark.parametrize(
@@ -246,9 +246,10 @@ def test_a_graph_can_be_walked_twice():
 def test_an_update_between_forward_and_backward_is_an_error():
     inputs, _ = episode(2, 3)
     made = machine()
+    optimizer = RMSProp(made.parameters(), lr=1e-3, alpha=0.95, momentum=0.9, eps=1e-4, eps_in_root=False)
     loss = made(inputs).square().mean()
-    with torch.no_grad():
-        made.interface.weight.add_(1)
+    loss.backward(retain_graph=True)
+    optimizer.step()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 
@@ -285,6 +286,37 @@ def test_fused_where_it_does_not_apply_is_one_clear_line():
     made = Machine(input_size=INPUTS, output_size=2, controller=controller, memory=NoMemory(), engine="fused")
     with pytest.raises(ValueError, match=r"engine=fused does not apply: memory NoMemory .* Set engine=auto"):
         made(episode(2, 3)[0])
+
+
+class Louder(Machine):
+    """A machine whose step is another than that which is compiled."""
+
+    def step(self, x, state):
+        return super().step(2 * x, state)
+
+
+def test_what_would_be_left_out_runs_eager():
+    inputs, _ = episode(2, 3)
+    made = machine()
+    made.engine = "auto"
+    made.interface.register_forward_hook(lambda module, given, made: made + 1)
+    hooked = made(inputs)
+    assert made.ran == "eager"
+    made.engine = "eager"
+    assert torch.equal(made(inputs), hooked)
+    louder = machine()
+    louder.__class__ = Louder
+    with pytest.raises(ValueError, match="engine=fused does not apply: Louder has a step of its own"):
+        louder(inputs)
+
+
+@pytest.mark.parametrize("engine", ["eager", "fused"])
+@pytest.mark.parametrize("shape", [(2, 3, INPUTS - 1), (2, 3, INPUTS + 1)])
+def test_inputs_of_another_shape_are_an_error(engine, shape):
+    made = machine()
+    made.engine = engine
+    with pytest.raises(ValueError, match=rf"are not \(batch, time, {INPUTS}\), which this machine was built for"):
+        made(torch.zeros(shape))
 
 
 def run_in_a_child(machine: Machine, inputs: Tensor) -> list:

@@ -1,5 +1,6 @@
 """RMSProp against a loop over single numbers, against torch's, and its two ways to the same numbers."""
 
+import sys
 from copy import deepcopy
 from math import sqrt
 
@@ -147,3 +148,17 @@ def test_a_step_computes_the_loss_with_gradients_where_it_is_asked_to():
 def test_a_setting_out_of_its_range_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RMSProp(parameters(), **SETTINGS | wrong)
+
+
+def test_without_numba_it_takes_the_same_steps(monkeypatch):
+    gradients = [torch.randn_like(p) for p in parameters(torch.float32)]
+    params = parameters(torch.float32)
+    without = [nn.Parameter(p.detach().clone()) for p in params]
+    give(params, gradients)
+    RMSProp(params, **SETTINGS).step()
+    monkeypatch.setattr(rmsprop, "NUMBA", False)
+    monkeypatch.setitem(sys.modules, "ntm.fused.rmsprop", None)  # cannot be imported
+    give(without, gradients)
+    RMSProp(without, **SETTINGS).step()
+    for one, other in zip(params, without, strict=True):
+        torch.testing.assert_close(one, other)

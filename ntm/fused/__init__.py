@@ -14,8 +14,8 @@ episode, `compiled` keeps the kernels on disk.
 
 **Sequences.** Eight go through a step together (`BLOCK`), because a weight that is loaded once then serves eight; a
 block runs its whole episode before the next begins, so its memories stay in cache. Threads take whole ranges of
-sequences. No sum runs over sequences but the weight gradients', which threads share by rows: any number of threads
-gives the same bits.
+sequences. The sums over all sequences, of the gradients of weights and initial states, are in one order whatever their
+number, those of weights shared by rows: any number of threads gives the same bits.
 
 **The memory** of a sequence is M[tile, width, lane], tiles of sixteen slots with the numbers of those slots in
 parallel: every loop over slots is a loop over vectors, and a pass over the memory walks straight on. The width goes
@@ -34,6 +34,7 @@ more than the processor foresees. Inference runs on a tape of one step.
 """
 
 from importlib.util import find_spec
+from itertools import islice
 from typing import Any
 
 import torch
@@ -59,6 +60,9 @@ def why_not(machine: Any, inputs: Tensor) -> str:
             return f"the {what} are on {tensor.device.type}, not on the cpu"
         if tensor.dtype != torch.float32:
             return f"the {what} are {tensor.dtype}, not torch.float32"
+    parts = islice(machine.modules(), 1, None)
+    if any(part._forward_pre_hooks or part._forward_hooks or part._backward_hooks for part in parts):
+        return "a hook waits for what its parts are given"
     if inputs.shape[0] == 0 or inputs.shape[1] == 0:
         return "there is nothing to run"
     if torch.is_autocast_enabled("cpu"):

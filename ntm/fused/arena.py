@@ -1,8 +1,8 @@
 """Memory for the arrays of an episode, handed on to later episodes, each from the start of a cache line.
 
-
 Fresh memory comes as pages that the system fills with zeros at the first touch, which costs about as much as the
-episode itself. An `Arena` gives its arrays back when nobody holds it any more, which is when torch drops the graph.
+episode itself. An `Arena` leaves its arrays to the next one when nobody holds it any more, which is when torch drops
+the graph; a process keeps what it once needed.
 """
 
 import math

@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 PYTHON = ("__init__.py", "arena.py", "engine.py")  # are not compiled
 HERE = Path(__file__).parent
 SOURCES = [*sorted(file for file in HERE.glob("*.py") if file.name not in PYTHON), HERE.parent / "equations.py"]
-ONCE = "compiling the fused engine for this processor, once; it can take a minute"
-ALWAYS = "compiling the fused engine, as every process must: no cache folder can be written; NUMBA_CACHE_DIR names one"
+ONCE = "compiling kernels for this processor, once; it can take a minute"
+ALWAYS = "compiling kernels, as every process must: no cache folder can be written; NUMBA_CACHE_DIR names one"
 VERSION = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
 
 

@@ -7,7 +7,10 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveFloat, validate_call
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
+
+from ntm.fused import NUMBA
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Group = dict[str, Any]
@@ -24,8 +27,8 @@ class RMSProp(Optimizer):
         p = p + d
 
     Outside the root, an eps of 1e-4 makes steps that are up to 100 times larger where gradients hardly vary. Unlike
-    torch's, this one has no nan where rounding takes a variance below zero; on a CPU in float32 it is one compiled walk
-    over the numbers; and steps that were made at an old rate go on when the rate changes.
+    torch's, this one has no nan where rounding takes a variance below zero; on a CPU in float32, with Numba, it is one
+    compiled walk over the numbers; and steps that were made at an old rate go on when the rate changes.
     """
 
     @validate_call
@@ -60,7 +63,7 @@ class RMSProp(Optimizer):
 
 def suits(tensor: Tensor) -> bool:
     """Whether the compiled update applies."""
-    return tensor.is_cpu and tensor.dtype == torch.float32 and tensor.is_contiguous()
+    return NUMBA and tensor.is_cpu and tensor.dtype == torch.float32 and tensor.is_contiguous()
 
 
 def compiled(group: Group, params: Tensors, grads: Tensors, n: Tensors, m: Tensors, d: Tensors) -> None:
@@ -72,6 +75,7 @@ def compiled(group: Group, params: Tensors, grads: Tensors, n: Tensors, m: Tenso
     numbers = [np.float32(number) for number in (group["lr"], alpha, 1 - alpha, group["momentum"], inner, outer)]
     places = np.array([[tensor.data_ptr() for tensor in tensors] for tensors in (params, grads, n, m, d)], np.intp)
     rmsprop(places, np.array([p.numel() for p in params], np.intp), *numbers)
+    increment_version(params)  # as torch's own operations do: a graph that still needs the old weights is an error
 
 
 def vectorised(group: Group, params: Tensors, grads: Tensors, n: Tensors, m: Tensors, d: Tensors) -> None:
