@@ -198,13 +198,13 @@ def learn(cfg: DictConfig, task: "Task", learner: "Learner", trainer: "Trainer")
     warn_if_crowded(task, "test_lengths", cfg, "num_slots")
     with leaving_between_steps(), logging_redirect_tqdm():  # what is logged goes above the bar
         trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
-    ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
-    best = next(((c.best_model_score, c.best_model_path) for c in ours if c.best_model_score is not None), None)
-    if best is None and "val/bits" not in trainer.callback_metrics:  # resumed for less than an interval
-        trainer.validate(learner, datamodule=task, verbose=False)
-    cost, path = best or (trainer.callback_metrics["val/bits"], None)
-    learner.cost = float(cost)
-    trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
+        ours = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+        best = next(((c.best_model_score, c.best_model_path) for c in ours if c.best_model_score is not None), None)
+        if best is None and "val/bits" not in trainer.callback_metrics:  # resumed for less than an interval
+            trainer.validate(learner, datamodule=task, verbose=False)
+        cost, path = best or (trainer.callback_metrics["val/bits"], None)
+        learner.cost = float(cost)
+        trainer.test(learner, datamodule=task, ckpt_path=path, verbose=False, weights_only=True)
 
 
 def warn_if_crowded(task: "Task", lengths: str, cfg: DictConfig, slots: str) -> None:

@@ -73,6 +73,8 @@ def leaving_between_steps() -> Iterator[None]:
         nonlocal pressed
         pressed = True
         signal.signal(signal.SIGINT, before)
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # between training and measuring nobody waits for it
+            raise KeyboardInterrupt
         log.info("ending after this step; Ctrl-C again ends at once")
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -10,7 +10,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
@@ -67,6 +67,7 @@ class ConfigError(ValueError):
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of a disk: nobody's mistake, and no bug
+BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
 MISTAKES = (ConfigError, HydraException, OmegaConfBaseException)  # a user's; anything else is ours
 
 
@@ -119,6 +120,9 @@ def mistake(key: str, node: DictConfig, error: BaseException) -> str:
         return unknown(f"{key}.{argument[1]}", target)
     if key == "trainer" and re.search("backend found|is not available|invalid accelerator", text):
         return f"trainer.accelerator={node.accelerator} is not to be had here: {text} Leave it out for the CPU."
+    if isinstance(error, BUGS) and not isinstance(error, OmegaConfBaseException):  # of the class, not of a setting
+        *_, (frame, number) = walk_tb(error.__traceback__)
+        text = f"{type(error).__name__}: {text} ({frame.f_code.co_filename}, line {number})"
     return f"{key}: {text}" + (f" (building {target})" if target else "")
 
 
@@ -219,7 +223,10 @@ def entries(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class Check(Callback):
-    """Builds everything on a device that holds no numbers, before Hydra makes the run's folder."""
+    """Builds everything on a device that holds no numbers, before Hydra makes the run's folder, and then keeps that."""
+
+    def __init__(self) -> None:
+        self.kept = ExitStack()
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # so that hydra.run.dir can name the chosen task
@@ -228,25 +235,26 @@ class Check(Callback):
         with exit_on_mistake():
             folder = Path(config.hydra.run.dir).resolve()
             check_writable("hydra.run.dir", Path(config.hydra.run.dir))
-            left = any((folder / name).exists() for name in (".hydra", "checkpoints", "results.json"))
             resumed = config.resume is not None and Path(config.resume).resolve() == folder
             if config.resume is not None and not resumed:
                 raise ConfigError(f"resume={config.resume} is for the command line: it stands for a whole command.")
             # Lightning starts the other processes of a run by the same command, in the same folder.
             first = os.environ.get("LOCAL_RANK", "0") == "0"
-            if first and resumed:
-                with holding(folder):
-                    pass
-            elif first and left:
-                raise ConfigError(
-                    f"hydra.run.dir={config.hydra.run.dir} already holds a run. Choose another folder, or leave "
-                    "hydra.run.dir out."
-                )
+            if first and not resumed:
+                check_empty(folder)
             from train import check
 
             cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             cfg.output_dir = str(folder)
             check(cfg)
+            if first:
+                folder.mkdir(parents=True, exist_ok=True)
+                self.kept.enter_context(holding(folder))
+                if not resumed:
+                    check_empty(folder)  # once more: another run may have begun there in the meantime
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        self.kept.close()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with exit_on_mistake():
@@ -272,6 +280,12 @@ class Check(Callback):
             except OSError:  # the disk is full; half a line would be taken for the whole
                 file.unlink(missing_ok=True)
         job_return.cfg = job_return.hydra_cfg = None  # half a megabyte of every job, to the end of the sweep
+
+
+def check_empty(folder: Path) -> None:
+    """Raise a ConfigError if a folder holds a run."""
+    if any((folder / name).exists() for name in (".hydra", "checkpoints", "results.json")):
+        raise ConfigError(f"hydra.run.dir={folder} already holds a run. Choose another folder, or leave it out.")
 
 
 def check_writable(key: str, folder: Path) -> None:

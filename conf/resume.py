@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from conf.check import ConfigError, check_target, entries
@@ -38,6 +39,8 @@ ONE_RUN = "hydra.mode=RUN"  # whatever a job's experiment says: it may be a whol
 CANNOT_CHANGE = ("scheduler", "optimizer")
 EXCEPT = ("optimizer.lr",)  # the learner sees to this one
 
+held: set[Path] = set()  # folders that this process keeps to itself
+
 
 def expand(words: list[str]) -> list[str]:
     """The words of a command, where `resume=FOLDER` stands for those that made the run in the folder.
@@ -66,15 +69,24 @@ def expand(words: list[str]) -> list[str]:
         # A stranger's folder may say what to learn, and not what to run.
         if word.startswith("-") or word.lstrip("+~").startswith("hydra"):
             raise ConfigError(f"{written} has {word}, which is not a setting of a run. Take it out.")
+    # Options stand before all settings, which argparse takes in one piece; a word without = is what an option is told.
+    options = [word for word in words if word.startswith("-") or not ("=" in word or word.startswith("~"))]
+    words = [word for word in words if word not in options]
     if words[: len(own)] == own and f"hydra.run.dir={quoted(folder)}" in words:
-        return words  # one of several processes, which Lightning has started by these words
+        return [*options, *words]  # one of several processes, which Lightning has started by these words
+    for word in words:
+        if word.startswith("hydra.run.dir=") and Path(unquoted(word.partition("=")[2])).resolve() != folder:
+            raise ConfigError(
+                f"{word} is not where resume={given[-1]} goes on, which is its own folder. Leave it out; "
+                "checkpoint=FILE goes on in a new one."
+            )
     rest = [word for word in words if not word.startswith(("resume=", "hydra.run.dir="))]
     newest = newest_checkpoint(folder)
     if newest is None and (folder / "results.json").exists():
         raise ConfigError(f"resume={given[-1]} has ended, and left no checkpoint to go on from. Start a new run.")
     resumed = [f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}", ONE_RUN]
     resumed += [f"checkpoint={quoted(newest)}"] if newest else []
-    return [*own, *rest, *resumed]  # in this order: `chosen` cuts it there again
+    return [*options, *own, *rest, *resumed]  # in this order: `chosen` cuts it there again
 
 
 def quoted(path: Path | str) -> str:
@@ -104,7 +116,7 @@ def all_words(folder: Path) -> list[str]:
     """
     file = folder / ".hydra" / "overrides.yaml"
     try:
-        return list(map(str, OmegaConf.load(file)))
+        return list(map(str, yaml.safe_load(file.read_text())))
     except Exception as error:
         raise ConfigError(f"{file} cannot be read. Put it right, or start a new run.") from error
 
@@ -186,12 +198,13 @@ def matches(key: str, patterns: list[str]) -> bool:
 
 @contextmanager
 def holding(folder: Path) -> Iterator[None]:
-    """Keep a folder to this process for a while; however that ends, the system lets go of it.
+    """Keep a folder to this process for a while, which may ask again; however that ends, the system lets go of it.
 
     Raises:
         ConfigError: another process is at work there.
     """
-    if os.name != "posix":
+    folder = folder.resolve()
+    if os.name != "posix" or folder in held:
         yield
         return
     import fcntl
@@ -202,6 +215,8 @@ def holding(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"{folder} belongs to a run that has not ended. Wait for it, or end it.") from None
+        held.add(folder)
         yield
     finally:
+        held.discard(folder)
         os.close(descriptor)

@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 import train
 from callbacks.metrics import read_rows
 from callbacks.rows import Rows
-from conf.check import ConfigError, check_writable, cli
+from conf.check import ConfigError, check_writable, cli, explained
 from conf.resume import ONE_RUN, changes, chosen, expand, holding, newest_checkpoint
 from ntm.checkpoints import Checkpoints, read_checkpoint
 
@@ -259,6 +259,19 @@ def test_a_run_that_is_told_to_end_leaves_a_checkpoint_and_the_command_to_go_on(
     assert f"go on with: python train.py resume={tmp_path}" in tmp_path.with_suffix(".txt").read_text()
 
 
+def test_ctrl_c_while_a_run_is_measured_ends_it_as_while_it_trains(tmp_path):
+    words = [*TINY, "trainer.max_steps=2", "task.test_size=200000", "hydra.run.dir=" + str(tmp_path)]
+    child = kill.start(words, tmp_path.with_suffix(".txt"))
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("checkpoints/last.ckpt")) and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.kill(child, signal.SIGINT)
+    assert kill.wait(child) == 130
+    assert not (tmp_path / "results.json").exists()
+    assert f"go on with: python train.py resume={tmp_path}" in tmp_path.with_suffix(".txt").read_text()
+
+
 # --- resumed by its folder
 
 
@@ -277,6 +290,46 @@ def test_a_folder_stands_for_the_command_that_made_it(finished):
         f"checkpoint='{finished}/checkpoints/last.ckpt'",
     ]
     assert expand(words) == words  # as another process of the same run is started
+
+
+def test_options_stand_before_the_settings_of_a_resumed_run(finished):
+    words = expanded(finished, "trainer.max_steps=8", "--config-dir", "elsewhere", "~logger")
+    assert words[:3] == ["--config-dir", "elsewhere", TINY[0]]
+    assert "~logger" in words[3:]
+    assert expand(words) == words
+
+
+def test_a_run_goes_on_in_no_other_folder_than_its_own(finished):
+    with pytest.raises(ConfigError, match=r"hydra.run.dir=elsewhere is not where resume=.* goes on.*checkpoint=FILE"):
+        expanded(finished, "hydra.run.dir=elsewhere")
+    assert expanded(finished, f"hydra.run.dir='{finished}'") == expanded(finished)
+
+
+def test_a_reference_in_a_setting_is_resumed_as_it_was_written(tmp_path):
+    (tmp_path / ".hydra").mkdir()
+    written = ["task.probe_length=${task.max_length}"]
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(json.dumps(written))
+    assert chosen(tmp_path) == written
+
+
+def test_a_run_that_begins_where_another_has_begun_meanwhile_leaves_that_alone(tmp_path, monkeypatch, capsys):
+    checked, begun = train.check, tmp_path / "run" / ".hydra"
+    monkeypatch.setattr(train, "check", lambda cfg: (checked(cfg), begun.mkdir(parents=True)))
+    with pytest.raises(SystemExit) as ended:
+        command(tmp_path, *TINY, "hydra.run.dir=run")
+    assert ended.value.code == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert not list(begun.iterdir())
+
+
+def test_a_bug_in_a_class_says_where_it_is():
+    with (
+        pytest.raises(
+            ConfigError, match=r"^loss: KeyError: 'weigths' \(.*test_trust.py, line \d+\)"
+        ),
+        explained("loss", OmegaConf.create({"_target_": "ntm.x.X"})),
+    ):
+        {"weights": 1}["weigths"]
 
 
 def test_a_folder_may_have_an_apostrophe_in_its_name(tmp_path):
