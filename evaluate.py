@@ -86,6 +86,24 @@ def evaluate(overrides: DictConfig) -> None:
     trainer.test(learner, datamodule=task, verbose=False)
 
 
+def load(path: str) -> "tuple[Task, Learner]":
+    """The task and the learner of a checkpoint, in Python: `task, learner = load("models/copy.ckpt")`.
+
+    `learner.machine` is the trained machine, in evaluation mode, on the CPU.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or this code cannot build what it holds.
+    """
+    from ntm.checkpoints import read_checkpoint
+
+    with explained("checkpoint", OmegaConf.create()):
+        checkpoint = read_checkpoint(path)
+    cfg = configuration(checkpoint)
+    cfg.callbacks, cfg.output_dir = {}, str(run_of(path))
+    task, learner, _ = rebuild(cfg, checkpoint, path)
+    return task, learner.eval()
+
+
 def configuration(checkpoint: dict[str, Any]) -> DictConfig:
     """What a checkpoint was trained under, to be measured here: what it ran on and what watched it need not be."""
     cfg = OmegaConf.create(checkpoint["config"])

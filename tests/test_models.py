@@ -9,6 +9,8 @@ import pytest
 import torch
 from fakes import ROOT
 
+from evaluate import load
+
 MODELS = sorted((ROOT / "models").glob("*.ckpt"))
 named = pytest.mark.parametrize("path", MODELS, ids=[path.stem for path in MODELS])
 
@@ -34,6 +36,15 @@ def test_a_shipped_machine_is_right_or_nearly_as_good_as_one_can_be_or_better_th
         assert figures["bits"] < 18  # what the paper's machine costs after a million sequences, read off figure 18
     else:
         assert figures["error_bits"] == 0
+
+
+@named
+def test_a_shipped_machine_can_be_loaded_in_python(path):
+    task, learner = load(str(path))
+    episode = task.probe()
+    logits = learner.machine(episode.inputs)
+    assert logits.shape == episode.targets.shape
+    torch.testing.assert_close(learner.machine.trace(episode).outputs, torch.sigmoid(logits[0]), atol=1e-4, rtol=1e-4)
 
 
 def test_a_machine_that_learned_20_vectors_in_24_slots_copies_200_where_there_are_slots_for_them(tmp_path):
