@@ -324,9 +324,7 @@ def test_a_run_that_begins_where_another_has_begun_meanwhile_leaves_that_alone(t
 
 def test_a_bug_in_a_class_says_where_it_is():
     with (
-        pytest.raises(
-            ConfigError, match=r"^loss: KeyError: 'weigths' \(.*test_trust.py, line \d+\)"
-        ),
+        pytest.raises(ConfigError, match=r"^loss: KeyError: 'weigths' \(.*test_trust.py, line \d+\)"),
         explained("loss", OmegaConf.create({"_target_": "ntm.x.X"})),
     ):
         {"weights": 1}["weigths"]
