@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from unittest.mock import patch
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import (
@@ -402,11 +403,16 @@ def refuse(parser: ArgumentParser, message: str) -> NoReturn:
     raise ConfigError(f"{message}. Write key=value, without dashes; `python train.py --help` lists the keys.")
 
 
+def mode(self: Hydra, config_name: str | None, overrides: list[str]) -> RunMode | None:
+    """Whether a command is a sweep; Hydra takes one that cannot be composed for a run, and complains of its ranges."""
+    return self.compose_config(config_name, overrides, RunMode.MULTIRUN, validate_sweep_overrides=False).hydra.mode
+
+
 def cli(main: Callable[[], Any]) -> None:
     """Run a Hydra program; a mistake of the user's is one line."""
     from conf.resume import expand
 
-    with exit_on_mistake(), patch.object(ArgumentParser, "error", refuse):
+    with exit_on_mistake(), patch.object(ArgumentParser, "error", refuse), patch.object(Hydra, "get_mode", mode):
         sys.argv[1:] = expand(sys.argv[1:])
         try:
             main()
