@@ -190,15 +190,7 @@ def check_settings(cfg: DictConfig) -> None:
     for where, value in found.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{where}={value} must be a finite number. Give another value.")
-    for pattern, kind in RULES.items():
-        for where in fnmatch.filter(found, pattern):
-            try:
-                meant = TypeAdapter(kind).validate_python(found[where])
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                raise ConfigError(f"{where}={found[where]} {rule(first)}. Give another value.") from None
-            if type(meant) is not type(found[where]) and not isinstance(meant, tuple):
-                OmegaConf.update(cfg, where, meant)  # 1e3 steps are 1000, and `off` is false
+    check_rules(cfg, found)
     each = cfg.trainer.get("accumulate_grad_batches", 1)
     if cfg.trainer.val_check_interval % each:
         raise ConfigError(
@@ -210,6 +202,23 @@ def check_settings(cfg: DictConfig) -> None:
             "compile=true is for the eager machine, but engine=fused is compiled already. Set engine=auto or "
             "engine=eager, or compile=false."
         )
+
+
+def check_rules(cfg: DictConfig, found: dict[str, Any]) -> None:
+    """Whether these settings of a configuration keep their rules; writes there what is meant by them.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    for pattern, kind in RULES.items():
+        for where in fnmatch.filter(found, pattern):
+            try:
+                meant = TypeAdapter(kind).validate_python(found[where])
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                raise ConfigError(f"{where}={found[where]} {rule(first)}. Give another value.") from None
+            if type(meant) is not type(found[where]) and not isinstance(meant, tuple):
+                OmegaConf.update(cfg, where, meant)  # 1e3 steps are 1000, and `off` is false
 
 
 def entries(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -263,6 +272,7 @@ class Check(Callback):
                 if word.startswith("hydra.run.dir="):
                     raise ConfigError(f"{word} is of one run. Say where a sweep goes by hydra.sweep.dir=PATH.")
             check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
+            check_rules(config, dict(entries(config.hydra.sweeper, "hydra.sweeper")))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         Path(config.hydra.runtime.output_dir, OUTCOME).unlink(missing_ok=True)

@@ -63,4 +63,9 @@ RULES: dict[str, Any] = {
     "logger.wandb.mode": Literal["online", "offline", "disabled", "shared"],
     "logger.wandb.log_model": Literal[True, False, "all"],
     "logger.wandb.settings.init_timeout": PositiveFloat,
+    "hydra.sweeper.n_trials": PositiveInt,
+    "hydra.sweeper.max_batch_size": PositiveInt,
+    "hydra.sweeper.seed": NonNegativeInt,
+    "hydra.sweeper.objectives": Annotated[dict, Field(min_length=1)],
+    "hydra.sweeper.objectives.*": Literal["minimize", "maximize"],
 }

@@ -90,12 +90,6 @@ class Search(Sweeper):
         """
         if find_spec("optuna") is None:
             raise ConfigError("search=optuna needs Optuna. Run: pip install -e '.[sweep]'.")
-        for name, value in {"n_trials": self.n_trials, "max_batch_size": self.max_batch_size}.items():
-            if value < 1:
-                raise ConfigError(f"hydra.sweeper.{name}={value} should be greater than 0. Give another value.")
-        for name, direction in self.objectives.items():
-            if direction not in ("minimize", "maximize"):
-                raise ConfigError(f"hydra.sweeper.objectives.{name}={direction} should be minimize or maximize.")
         if not any(override.is_sweep_override() for override in overrides):
             raise ConfigError("There is nothing to search. Give a key a range: optimizer.lr=interval(1e-5,1e-3).")
         if seeds := [o.input_line for o in overrides if o.get_key_element() == "seed" and o.is_sweep_override()]:
@@ -103,6 +97,14 @@ class Search(Sweeper):
                 f"{seeds[0]} would be searched, as if one seed were better than another. Choose one; run the "
                 "best that was found over many, with -m."
             )
+        for override in overrides:
+            if isinstance(sweep := override.value(), IntervalSweep):
+                low, high = ends(sweep)
+                if low > high or ("log" in sweep.tags and low <= 0):
+                    raise ConfigError(
+                        f"{override.input_line} should go from a lower value to a higher one, on a logarithmic scale "
+                        "both above 0. Give other values."
+                    )
         for end in (0, -1):
             job = check_job(self.config_loader, self.config, [at_end(override, end) for override in overrides], 0)
         if not job.callbacks.get("results"):
@@ -205,9 +207,8 @@ def word(trial: "optuna.Trial", override: Override) -> str:
     if not override.is_sweep_override():
         return str(override.input_line)
     if isinstance(sweep, IntervalSweep):
-        assert sweep.start is not None
-        assert sweep.end is not None
-        low, high, whole = sweep.start, sweep.end, isinstance(sweep.start, int) and isinstance(sweep.end, int)
+        low, high = ends(sweep)
+        whole = isinstance(low, int) and isinstance(high, int)
         suggest: Callable[..., float] = trial.suggest_int if whole else trial.suggest_float
         return f"{key}={suggest(key, low, high, log='log' in sweep.tags)}"
     values = list(override.sweep_iterator(transformer=Transformer.encode))
@@ -220,10 +221,16 @@ def at_end(override: Override, end: int) -> str:
     if not override.is_sweep_override():
         return str(override.input_line)
     if isinstance(sweep, IntervalSweep):
-        values: list[Any] = [sweep.start, sweep.end]
+        values: list[Any] = [*ends(sweep)]
     else:
         values = list(override.sweep_iterator(transformer=Transformer.encode))
     return f"{override.get_key_element()}={values[end]}"
+
+
+def ends(interval: IntervalSweep) -> tuple[float, float]:
+    assert interval.start is not None
+    assert interval.end is not None
+    return interval.start, interval.end
 
 
 def this_process() -> dict[str, Any]:
