@@ -21,8 +21,9 @@ from rich.table import Table
 from callbacks.loggers import Wandb, tabulate
 from ntm.metrics import METRICS
 
-# What runs are sorted and compared by, beside what they have measured.
-IN_SUMMARY = ("cost", "seconds", "seconds_to_solution", "seconds_to_first_step", "sequences_per_second", "engine")
+NUMBERS = ("cost", "seconds", "seconds_to_solution", "seconds_to_first_step", "sequences_per_second")
+IN_SUMMARY = (*NUMBERS, "engine")  # what runs are sorted and compared by, beside what they have measured
+OBJECTIVES = (*NUMBERS, "sequences")  # what of results.json a search may go by
 
 # When this run began: with its process, or in a sweep of one process where the run before it ended.
 began = psutil.Process().create_time()

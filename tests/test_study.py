@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from test_sweeps import sweep  # noqa: F401  (a fixture)
 
 import train
+from callbacks.results import OBJECTIVES
 from conf.check import cli
 from hydra_plugins.ntm_lab import study as plugin
 
@@ -42,6 +43,7 @@ def test_a_search_tries_every_kind_of_range_and_keeps_what_it_found(sweep, tmp_p
         assert trial.params["memory.num_slots"] in (4, 5, 6)
         assert trial.params["controller.hidden_size"] in ("4", "6")
         assert len(trial.intermediate_values) == 2
+    assert json.loads((tmp_path / "sweep/0/results.json").read_text()).keys() >= {*OBJECTIVES}
     for picture in ("history_cost.png", "importance_cost.png"):
         assert (tmp_path / "sweep" / picture).stat().st_size > 5000
 
@@ -135,6 +137,11 @@ def test_without_optuna_a_search_says_what_to_install(words, sweep, monkeypatch,
         (("optimizer.lr=tag(log,interval(0,1))",), "optimizer.lr=tag(log,interval(0,1)) should go from a lower value"),
         (("memory.shift_range=3,5,4",), "memory.shift_range=4"),
         ((LR, "callbacks.results=null"), "callbacks has no results for a search to go by. Add them"),
+        (
+            (LR, "+hydra.sweeper.objectives.secondz=minimize"),
+            "hydra.sweeper.objectives.secondz is not a setting. Did you mean hydra.sweeper.objectives.seconds? "
+            "There are: cost, seconds, seconds_to_solution, seconds_to_first_step, sequences_per_second, sequences.",
+        ),
         ((LR, "hydra.run.dir=best"), "hydra.run.dir=best is of one run. Say where a sweep goes by hydra.sweep.dir"),
     ],
 )

@@ -20,7 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from conf.check import OUTCOME, ConfigError, is_pruned
+from conf.check import OUTCOME, ConfigError, is_pruned, not_a_setting
 from hydra_plugins.ntm_lab.grid import check_job
 
 if TYPE_CHECKING:
@@ -109,6 +109,10 @@ class Search(Sweeper):
             job = check_job(self.config_loader, self.config, [at_end(override, end) for override in overrides], 0)
         if not job.callbacks.get("results"):
             raise ConfigError("callbacks has no results for a search to go by. Add them: callbacks=[...,results].")
+        from callbacks.results import OBJECTIVES
+
+        for name in sorted(self.objectives.keys() - OBJECTIVES):
+            raise ConfigError(not_a_setting(f"hydra.sweeper.objectives.{name}", [*OBJECTIVES]))
 
     def study(self, overrides: list[Override]) -> "optuna.Study":
         """The study of this folder, new or old.
