@@ -135,6 +135,11 @@ def test_without_optuna_a_search_says_what_to_install(words, sweep, monkeypatch,
         (("optimizer.lr=interval(-1,1)",), "optimizer.lr=-1"),
         (("optimizer.lr=interval(1e-2,1e-4)",), "optimizer.lr=interval(1e-2,1e-4) should go from a lower value"),
         (("optimizer.lr=tag(log,interval(0,1))",), "optimizer.lr=tag(log,interval(0,1)) should go from a lower value"),
+        (
+            (LR, "memory.num_slots=interval(10,20)"),
+            "memory.num_slots=16.18034 should be a valid integer, got a number with a fractional part. Give another "
+            "value; conf/memory/matrix.yaml says what it means. For whole numbers alone write int(interval(...)).",
+        ),
         (("memory.shift_range=3,5,4",), "memory.shift_range=4"),
         ((LR, "callbacks.results=null"), "callbacks has no results for a search to go by. Add them"),
         (

@@ -83,7 +83,7 @@ class Search(Sweeper):
             raise SystemExit(1)
 
     def check(self, overrides: list[Override]) -> None:
-        """Find before any trial what would be wrong with all of them, or with those at the ends of the ranges.
+        """Find before any trial what would be wrong with all of them, at the ends of the ranges or within them.
 
         Raises:
             ConfigError: optuna is not there, or a setting is wrong.
@@ -107,6 +107,10 @@ class Search(Sweeper):
                     )
         for end in (0, -1):
             job = check_job(self.config_loader, self.config, [at_end(override, end) for override in overrides], 0)
+        try:
+            check_job(self.config_loader, self.config, [inside(override) for override in overrides], 0)
+        except ConfigError as error:
+            raise ConfigError(f"{error} For whole numbers alone write int(interval(...)).") from error
         if not job.callbacks.get("results"):
             raise ConfigError("callbacks has no results for a search to go by. Add them: callbacks=[...,results].")
         from callbacks.results import OBJECTIVES
@@ -229,6 +233,14 @@ def at_end(override: Override, end: int) -> str:
     else:
         values = list(override.sweep_iterator(transformer=Transformer.encode))
     return f"{override.get_key_element()}={values[end]}"
+
+
+def inside(override: Override) -> str:
+    """An override with a fraction from within its interval, else with the first of its values."""
+    if not isinstance(sweep := override.value(), IntervalSweep) or isinstance(sweep.start, int):
+        return at_end(override, 0)
+    low, high = ends(sweep)
+    return f"{override.get_key_element()}={low + 0.618034 * (high - low)}"  # whole in no interval that one writes
 
 
 def ends(interval: IntervalSweep) -> tuple[float, float]:
