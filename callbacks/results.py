@@ -25,20 +25,20 @@ NUMBERS = ("cost", "seconds", "seconds_to_solution", "seconds_to_first_step", "s
 IN_SUMMARY = (*NUMBERS, "engine")  # what runs are sorted and compared by, beside what they have measured
 OBJECTIVES = (*NUMBERS, "sequences")  # what of results.json a search may go by
 
-# When this run began: with its process, or in a sweep of one process where the run before it ended.
+# When this run began: with its process, or in a sweep of one process where the run before it ended, or with its trial.
 began = psutil.Process().create_time()
 
 
 class Results(L.Callback):
     """Prints a row for every test length, and writes them to `results.json` with all that it takes to repeat them.
 
-    Wall times count from the command's start, imports and all. `seconds` ends with training; `seconds_to_first_step`
-    after the first step; `seconds_to_solution` is `seconds` of a run that ended without a wrong bit at any test length,
-    else null. `sequences_per_second` is the rate from the first step on, held-out measurements and pictures included.
-    `sequences` and `seconds` are of the whole training, also where an earlier checkpoint is what was measured. Where
-    nothing was trained, what would be of its training is null. A resumed run counts the seconds up to its checkpoint,
-    too. `cost` is the lowest of the figure that `best.ckpt`, the measured machine, was chosen by: of `val/bits`, or
-    with `callbacks=[default,best_both]` of `both/bits`.
+    Wall times count from the command's start, imports and all, in a search from the trial's. `seconds` ends with
+    training; `seconds_to_first_step` after the first step; `seconds_to_solution` is `seconds` of a run that ended
+    without a wrong bit at any test length, else null. `sequences_per_second` is the rate from the first step on,
+    held-out measurements and pictures included. `sequences` and `seconds` are of the whole training, also where an
+    earlier checkpoint is what was measured. Where nothing was trained, what would be of its training is null. A resumed
+    run counts the seconds up to its checkpoint, too. `cost` is the lowest of the figure that `best.ckpt`, the measured
+    machine, was chosen by: of `val/bits`, or with `callbacks=[default,best_both]` of `both/bits`.
     """
 
     only_looks = True

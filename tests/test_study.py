@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from test_sweeps import sweep  # noqa: F401  (a fixture)
 
 import train
-from callbacks.results import OBJECTIVES
+from callbacks import results
 from conf.check import cli
 from hydra_plugins.ntm_lab import study as plugin
 
@@ -43,7 +43,7 @@ def test_a_search_tries_every_kind_of_range_and_keeps_what_it_found(sweep, tmp_p
         assert trial.params["memory.num_slots"] in (4, 5, 6)
         assert trial.params["controller.hidden_size"] in ("4", "6")
         assert len(trial.intermediate_values) == 2
-    assert json.loads((tmp_path / "sweep/0/results.json").read_text()).keys() >= {*OBJECTIVES}
+    assert json.loads((tmp_path / "sweep/0/results.json").read_text()).keys() >= {*results.OBJECTIVES}
     for picture in ("history_cost.png", "importance_cost.png"):
         assert (tmp_path / "sweep" / picture).stat().st_size > 5000
 
@@ -83,6 +83,12 @@ def test_several_objectives_and_several_trials_at_a_time(sweep, tmp_path):  # no
     assert sweep(*SEARCH, LR, *objectives, "hydra.sweeper.n_trials=2", "hydra.sweeper.max_batch_size=2") == 0
     assert all(len(trial.values) == 2 and min(trial.values) > 0 for trial in trials(tmp_path))
     assert (tmp_path / "sweep/pareto.png").is_file()
+
+
+def test_the_first_trial_is_not_charged_for_what_came_before_it(sweep, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setattr(results, "began", 0.0)  # a process of long ago
+    assert sweep(*SEARCH, LR, "hydra.sweeper.n_trials=1") == 0
+    assert json.loads((tmp_path / "sweep/0/results.json").read_text())["seconds"] < 1e6
 
 
 def test_a_trial_that_does_worse_than_others_did_is_pruned(tmp_path):

@@ -173,11 +173,14 @@ class Search(Sweeper):
 
     def run(self, study: "optuna.Study", batch: "list[optuna.Trial]", overrides: list[Override]) -> int:
         """Run trials and tell the study what came of them; how many failed."""
+        from callbacks.results import start_clock
+
         jobs = []
         for trial in batch:
             proposed = self.proposed(study, trial)
             words = [word(proposed, override) for override in overrides]
             jobs.append([*words, f"hydra.sweep.subdir={trial.number}"])
+        start_clock()  # or the first trial alone would pay for the imports and checks
         returns = self.jobs.launch(jobs, initial_job_idx=batch[0].number)
         return sum(not self.tell(study, trial, job) for trial, job in zip(batch, returns, strict=True))
 
