@@ -186,6 +186,26 @@ def test_a_trial_of_this_process_is_not_lost_and_that_of_a_dead_one_is():
     assert not plugin.is_lost(trial(host="another", pid=ended.pid))
 
 
+@pytest.mark.parametrize("values", [(1.25, 1.5), (72.0, 72.0), (2.1, 25.0), (0.0, 80.0), (0.0, 0.0)])
+def test_the_history_of_a_search_has_numbers_on_its_axis(values, monkeypatch, tmp_path):
+    study, numbers = optuna.create_study(), []
+    study.set_user_attr(plugin.SEARCH, {"objectives": {"cost": "minimize"}})
+    for value in values:
+        trial = study.ask()
+        trial.suggest_float("optimizer.lr", 0, 1)
+        study.tell(trial, value)
+
+    def look(axes, path):
+        axes.figure.canvas.draw()
+        low, high = axes.get_ylim()
+        ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+        numbers.append([t.label1.get_text() for t in ticks if low <= t.get_loc() <= high and t.label1.get_text()])
+
+    monkeypatch.setattr(plugin, "save", look)
+    plugin.report(study, tmp_path)
+    assert len(numbers[0]) > 1
+
+
 @pytest.mark.parametrize("name", ["copy", "recall"])
 def test_a_ready_search_composes_as_a_sweep_without_m(name, tmp_path):
     shown = subprocess.run(

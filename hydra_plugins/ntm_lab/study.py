@@ -304,7 +304,11 @@ def report(study: "optuna.Study", folder: Path) -> None:
                 return sign * trial.values[i]
 
             history = plot_optimization_history(study, target=value, target_name=name)
-            history.set_yscale("symlog", linthresh=1e-3)  # or the first, worst trial would hide all others
+            drawn = [value(trial) for trial in completed]
+            if max(drawn) > 10 * min(drawn):  # or the first, worst trial would hide all others
+                history.set_yscale("symlog", linthresh=1e-3, subs=[2, 5])
+                history.yaxis.set_major_formatter("{x:g}")
+                history.yaxis.set_minor_formatter("{x:g}")
             save(history, folder / f"history_{name}.png")
             low = plot_param_importances(
                 study,
