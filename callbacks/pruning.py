@@ -1,5 +1,7 @@
 """Ends a trial of a search early."""
 
+import errno
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +11,14 @@ from pydantic import validate_call
 
 if TYPE_CHECKING:
     import optuna
+    from sqlalchemy.engine import ExceptionContext
 
 STUDY, DATABASE = "search", "study.db"  # its name, and its file in the folder of the sweep
+DISK = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_CANTOPEN: errno.EROFS,
+}
 
 
 class Pruning(L.Callback):
@@ -62,7 +70,20 @@ def trial_of(folder: Path, pruner: Any) -> "optuna.Trial | None":
 
 
 def storage(database: Path) -> "optuna.storages.RDBStorage":
-    """Where a study is kept. Who writes waits for the others, longer than the five seconds that are usual."""
-    from optuna.storages import RDBStorage
+    """Where a study is kept. Who writes waits for the others, longer than the five seconds that are usual.
 
+    Raises:
+        OSError: the disk is full or cannot be written; also later, wherever the study is used.
+    """
+    from optuna.storages import RDBStorage
+    from sqlalchemy import Engine, event
+
+    event.listen(Engine, "handle_error", blame_the_disk)
     return RDBStorage(f"sqlite:///{database}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def blame_the_disk(context: "ExceptionContext") -> None:
+    """Raise an OSError of a database that is full or cannot be written; all else is left to SQLAlchemy."""
+    code = getattr(context.original_exception, "sqlite_errorcode", 0) & 0xFF  # what is above says more than we need
+    if code in DISK and context.engine is not None:
+        raise OSError(DISK[code], str(context.original_exception), context.engine.url.database)

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from sqlite3 import dbapi2
 
 import optuna
 import pytest
@@ -170,6 +171,25 @@ def test_a_folder_of_another_search_is_refused(sweep, tmp_path, capsys):  # noqa
     study.set_user_attr(plugin.SEARCH, {"overrides": ["seed=1,2"], "objectives": {"cost": "minimize"}})
     assert sweep(*SEARCH, LR) == 2
     assert "holds another search: seed=1,2" in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_a_search_in_one_line(sweep, monkeypatch, capsys):  # noqa: F811
+    connect = dbapi2.connect
+
+    def full(*args, **settings):
+        connection = connect(*args, **settings)
+        connection.execute("PRAGMA max_page_count=5")
+        return connection
+
+    monkeypatch.setattr(dbapi2, "connect", full)
+    assert sweep(*SEARCH, LR) == 1
+    assert re.fullmatch(r"error: \[Errno 28\] database or disk is full: '.*/study.db'\n", capsys.readouterr().err)
+
+
+def test_a_study_that_cannot_be_opened_is_one_line(sweep, tmp_path, capsys):  # noqa: F811
+    (tmp_path / "sweep/study.db").mkdir(parents=True)
+    assert sweep(*SEARCH, LR) == 1
+    assert "unable to open database file: " in capsys.readouterr().err
 
 
 def test_a_trial_of_this_process_is_not_lost_and_that_of_a_dead_one_is():
