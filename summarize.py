@@ -13,6 +13,8 @@ import re
 import sys
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from math import prod
 from pathlib import Path
@@ -130,11 +132,25 @@ def summarize(folder: Path) -> list[Run]:
         raise ConfigError(f"{folder} holds no run. Give the folder of a sweep, or one with runs somewhere in it.")
     shared, rows = aggregate(runs)
     rich.print(table(shared, rows))
-    write_csv(rows, folder / "summary.csv")
-    (folder / "summary.md").write_text(markdown(shared, rows, troubles(runs, folder)))
-    learning_curves(runs).savefig(folder / "summary.png")
+    with whole(folder / "summary.csv") as half:
+        write_csv(rows, half)
+    with whole(folder / "summary.md") as half:
+        half.write_text(markdown(shared, rows, troubles(runs, folder)))
+    with whole(folder / "summary.png") as half:
+        learning_curves(runs).savefig(half)
     print(*troubles(runs, folder), f"The summary is in {folder}: summary.csv, summary.md and summary.png", sep="\n")
     return runs
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file to write in place of another, which stays as it is until all is written, or if the disk is full."""
+    half = path.with_stem(f"{path.stem}.half")
+    try:
+        yield half
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def read_runs(folder: Path) -> list[Run]:

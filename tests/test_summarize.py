@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
+from test_trust import small_disk  # noqa: F401  (a fixture)
 
 import summarize
 from callbacks import curves, report
@@ -165,6 +166,18 @@ def test_a_folder_without_a_run_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match=f"{tmp_path} holds no run"):
         summarize.summarize(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_summary_that_was_there(small_disk):  # noqa: F811
+    leave(small_disk / "0", seed=1)
+    summarize.summarize(small_disk)
+    before = {path.name: path.read_bytes() for path in small_disk.glob("summary.*")}
+    leave(small_disk / "1", "loss=huber", seed=1)
+    with (small_disk / "fill").open("wb", buffering=0) as file:
+        file.write(bytes(256 * 1024))
+    with pytest.raises(OSError, match="No space left on device"):
+        summarize.summarize(small_disk)
+    assert {path.name: path.read_bytes() for path in small_disk.glob("summary.*")} == before
 
 
 def test_a_run_that_was_resumed_is_of_the_configuration_of_one_that_was_left_alone(tmp_path):
