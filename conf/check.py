@@ -251,7 +251,7 @@ class Check(Callback):
             # Lightning starts the other processes of a run by the same command, in the same folder.
             first = os.environ.get("LOCAL_RANK", "0") == "0"
             if first and not resumed:
-                check_empty(folder)
+                check_empty(Path(config.hydra.run.dir))
             from train import check
 
             cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -261,7 +261,7 @@ class Check(Callback):
                 folder.mkdir(parents=True, exist_ok=True)
                 self.kept.enter_context(holding(folder))
                 if not resumed:
-                    check_empty(folder)  # once more: another run may have begun there in the meantime
+                    check_empty(Path(config.hydra.run.dir))  # once more: another run may have begun there in the meantime
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         self.kept.close()
@@ -295,7 +295,7 @@ class Check(Callback):
 
 def check_empty(folder: Path) -> None:
     """Raise a ConfigError if a folder holds a run."""
-    if any((folder / name).exists() for name in (".hydra", "checkpoints", "results.json")):
+    if any((folder.resolve() / name).exists() for name in (".hydra", "checkpoints", "results.json")):
         raise ConfigError(f"hydra.run.dir={folder} already holds a run. Choose another folder, or leave it out.")
 
 
