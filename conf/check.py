@@ -261,7 +261,7 @@ class Check(Callback):
                 folder.mkdir(parents=True, exist_ok=True)
                 self.kept.enter_context(holding(folder))
                 if not resumed:
-                    check_empty(Path(config.hydra.run.dir))  # once more: another run may have begun there in the meantime
+                    check_empty(Path(config.hydra.run.dir))  # again: another run may have begun there
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         self.kept.close()

@@ -140,6 +140,7 @@ def test_without_optuna_a_search_says_what_to_install(words, sweep, monkeypatch,
         ((LR, "seed=1,2"), "seed=1,2 would be searched, as if one seed were better than another"),
         ((LR, "task.batch_size=0"), "task.batch_size=0 should be greater than 0"),
         (("optimizer.lr=interval(-1,1)",), "optimizer.lr=-1"),
+        (("memory.num_slots=range(10,5)",), "memory.num_slots=range(10,5) has no value in it"),
         (("optimizer.lr=interval(1e-2,1e-4)",), "optimizer.lr=interval(1e-2,1e-4) should go from a lower value"),
         (("optimizer.lr=tag(log,interval(0,1))",), "optimizer.lr=tag(log,interval(0,1)) should go from a lower value"),
         (

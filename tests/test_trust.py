@@ -18,6 +18,7 @@ import torch
 from fakes import ROOT, TINY, compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
 import train
@@ -270,6 +271,13 @@ def test_ctrl_c_while_a_run_is_measured_ends_it_as_while_it_trains(tmp_path):
     assert kill.wait(child) == 130
     assert not (tmp_path / "results.json").exists()
     assert f"go on with: python train.py resume={tmp_path}" in tmp_path.with_suffix(".txt").read_text()
+
+
+def test_a_checkpoint_without_a_place_of_its_own_is_where_all_are(tmp_path):
+    task, learner, trainer = short(tmp_path, "trainer.max_steps=2")
+    trainer.callbacks.append(ModelCheckpoint(filename="mine"))
+    trainer.fit(learner, datamodule=task)
+    assert (tmp_path / "checkpoints" / "mine.ckpt").is_file()
 
 
 # --- resumed by its folder

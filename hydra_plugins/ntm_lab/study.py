@@ -98,6 +98,8 @@ class Search(Sweeper):
                 "best that was found over many, with -m."
             )
         for override in overrides:
+            if override.is_range_sweep() and not [*override.sweep_iterator()]:
+                raise ConfigError(f"{override.input_line} has no value in it. Give other ends.")
             if isinstance(sweep := override.value(), IntervalSweep):
                 low, high = ends(sweep)
                 if low > high or ("log" in sweep.tags and low <= 0):
