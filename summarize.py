@@ -13,8 +13,6 @@ import re
 import sys
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from math import prod
 from pathlib import Path
@@ -23,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from callbacks.metrics import read_rows
+from callbacks.metrics import read_rows, whole
 from conf.check import OUTCOME, ConfigError, exit_on_mistake
 from conf.resume import chosen
 
@@ -140,17 +138,6 @@ def summarize(folder: Path) -> list[Run]:
         learning_curves(runs).savefig(half)
     print(*troubles(runs, folder), f"The summary is in {folder}: summary.csv, summary.md and summary.png", sep="\n")
     return runs
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A file to write in place of another, which stays as it is until all is written, or if the disk is full."""
-    half = path.with_stem(f"{path.stem}.half")
-    try:
-        yield half
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def read_runs(folder: Path) -> list[Run]:

@@ -137,7 +137,7 @@ def work(setting: Setting) -> Callable[[], None]:
 
 
 def optimizer_of(model: Any) -> Any:
-    """Centred RMSProp, the same for every model: ours, which takes a third of the time of torch's."""
+    """Centred RMSProp, the same for every model: ours, as `train.py` has it."""
     from ntm.optimizers.rmsprop import RMSProp
 
     return RMSProp(model.parameters(), lr=1e-4, alpha=0.95, eps=1e-4, momentum=0.9, eps_in_root=False)

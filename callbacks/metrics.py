@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,5 +28,16 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
     A last line that a full disk has cut off is no row.
     """
-    whole, end, _ = path.read_text().rpartition("\n") if path.exists() else ("", "", "")
-    return list(csv.DictReader(io.StringIO(whole + end)))
+    lines, end, _ = path.read_text().rpartition("\n") if path.exists() else ("", "", "")
+    return list(csv.DictReader(io.StringIO(lines + end)))
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file to write in place of another: who looks finds all of the one or all of the other, also on a full disk."""
+    half = path.with_stem(f"{path.stem}.half")
+    try:
+        yield half
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from pydantic import validate_call
 from rich.table import Table
 
 from callbacks.loggers import Wandb, tabulate
+from callbacks.metrics import whole
 from ntm.metrics import METRICS
 
 NUMBERS = ("cost", "seconds", "seconds_to_solution", "seconds_to_first_step", "sequences_per_second")
@@ -84,9 +85,8 @@ class Results(L.Callback):
         if trainer.is_global_zero:
             results = self.results(trainer, pl_module)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            half = self.path.with_suffix(".half")  # whoever looks for results.json finds all of it or nothing
-            half.write_text(json.dumps(results, indent=2) + "\n")
-            half.replace(self.path)
+            with whole(self.path) as half:
+                half.write_text(json.dumps(results, indent=2) + "\n")
             rows = [{"length": name, **row} for name, row in results["test"].items()]
             for logger in trainer.loggers:
                 tabulate(logger, "test/lengths", rows, pl_module.sequences, trainer.global_step)

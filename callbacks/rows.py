@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from callbacks.metrics import read_rows
+from callbacks.metrics import read_rows, whole
 
 Row = dict[str, Any]
 
@@ -61,10 +61,8 @@ class Rows(Logger):
 
     def write(self, rows: list[Row]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        half = self.path.with_suffix(".half")
-        with half.open("w", newline="") as file:
+        with whole(self.path) as half, half.open("w", newline="") as file:
             file.write(",".join(self.columns) + "\r\n" + self.text(rows))
-        half.replace(self.path)
 
     def text(self, rows: list[Row]) -> str:
         out = io.StringIO()

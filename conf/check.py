@@ -243,15 +243,16 @@ class Check(Callback):
         from conf.resume import holding
 
         with exit_on_mistake():
-            folder = Path(config.hydra.run.dir).resolve()
-            check_writable("hydra.run.dir", Path(config.hydra.run.dir))
+            given = Path(config.hydra.run.dir)
+            folder = given.resolve()
+            check_writable("hydra.run.dir", given)
             resumed = config.resume is not None and Path(config.resume).resolve() == folder
             if config.resume is not None and not resumed:
                 raise ConfigError(f"resume={config.resume} is for the command line: it stands for a whole command.")
             # Lightning starts the other processes of a run by the same command, in the same folder.
             first = os.environ.get("LOCAL_RANK", "0") == "0"
             if first and not resumed:
-                check_empty(Path(config.hydra.run.dir))
+                check_empty(given)
             from train import check
 
             cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -261,7 +262,7 @@ class Check(Callback):
                 folder.mkdir(parents=True, exist_ok=True)
                 self.kept.enter_context(holding(folder))
                 if not resumed:
-                    check_empty(Path(config.hydra.run.dir))  # again: another run may have begun there
+                    check_empty(given)  # again: another run may have begun there
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         self.kept.close()
