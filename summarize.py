@@ -133,7 +133,7 @@ def summarize(folder: Path) -> list[Run]:
     with whole(folder / "summary.csv") as half:
         write_csv(rows, half)
     with whole(folder / "summary.md") as half:
-        half.write_text(markdown(shared, rows, troubles(runs, folder)))
+        half.write_text(markdown(shared, rows, troubles(runs, folder)), encoding="utf-8")
     with whole(folder / "summary.png") as half:
         learning_curves(runs).savefig(half)
     print(*troubles(runs, folder), f"The summary is in {folder}: summary.csv, summary.md and summary.png", sep="\n")
@@ -149,7 +149,7 @@ def read_runs(folder: Path) -> list[Run]:
 def is_ours(hydra: Path) -> bool:
     """Whether the configuration that Hydra has left there has a task of this project; other programs use Hydra, too."""
     config = hydra / "config.yaml"
-    return config.is_file() and "_target_: tasks." in config.read_text()
+    return config.is_file() and "_target_: tasks." in config.read_text(encoding="utf-8")
 
 
 def read_run(folder: Path) -> Run:
@@ -158,9 +158,9 @@ def read_run(folder: Path) -> Run:
     curve = read_curve(folder / "metrics.csv", "val/error_bits")
     results = None
     if (folder / "results.json").exists():
-        outcome, results = "finished", json.loads((folder / "results.json").read_text())
+        outcome, results = "finished", json.loads((folder / "results.json").read_text(encoding="utf-8"))
     elif (folder / OUTCOME).exists():
-        outcome = (folder / OUTCOME).read_text().strip()
+        outcome = (folder / OUTCOME).read_text(encoding="utf-8").strip()
     else:
         outcome = "unfinished: " + (f"{curve[-1][0]:,.0f} sequences so far" if curve else "not measured so far")
     return Run(
@@ -240,7 +240,7 @@ def write_csv(rows: list[Row], path: Path) -> None:
             else:
                 cells[name] = value
         flat.append(cells)
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, flat[0])
         writer.writeheader()
         writer.writerows(flat)

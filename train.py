@@ -184,7 +184,7 @@ def begin(cfg: DictConfig, trainer: "Trainer") -> None:
         folder = Path(cfg.output_dir, ".hydra")
         folder.mkdir(exist_ok=True)
         OmegaConf.save(cfg, folder / "resolved.yaml", resolve=True)
-        (folder / "requirements.txt").write_text(packages())
+        (folder / "requirements.txt").write_text(packages(), encoding="utf-8")
 
 
 def learn(cfg: DictConfig, task: "Task", learner: "Learner", trainer: "Trainer") -> None:

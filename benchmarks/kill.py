@@ -58,7 +58,7 @@ def start(words: Sequence[str], said: Path) -> int:
     code = 1
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     try:
-        sys.stdout = sys.stderr = said.open("a")
+        sys.stdout = sys.stderr = said.open("a", encoding="utf-8")
         os.dup2(sys.stdout.fileno(), 1)
         os.dup2(sys.stdout.fileno(), 2)
         from hydra.core.global_hydra import GlobalHydra
@@ -116,8 +116,8 @@ def outcome(folder: Path) -> dict[str, object]:
         checkpoint = torch.load(path, weights_only=True)
         for part in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers"):
             found[f"{path.name} {part}"] = str(plain(checkpoint.get(part)))
-    found["rows"] = (folder / "metrics.csv").read_text()
-    results = json.loads((folder / "results.json").read_text())
+    found["rows"] = (folder / "metrics.csv").read_text(encoding="utf-8")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     return found | {name: value for name, value in results.items() if name not in TIMES}
 
 
@@ -147,7 +147,7 @@ def compare(words: Sequence[str], kills: int, folder: Path, seed: int) -> tuple[
         left = (killed / ".hydra" / "overrides.yaml").exists()
         child = start([f"resume={killed}"] if left else [*words, f"hydra.run.dir={killed}"], folder / "killed.txt")
     else:
-        assert wait(child) == 0, (folder / "killed.txt").read_text()[-2000:]
+        assert wait(child) == 0, (folder / "killed.txt").read_text(encoding="utf-8")[-2000:]
     one, other = outcome(straight), outcome(killed)
     return struck, seconds, [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 

@@ -275,14 +275,14 @@ def put(file: Path, name: str, lines: list[str], opening: str) -> None:
     """Write a section into a document, in the place of an older one of that name."""
     mark = re.sub(r"\W+", "-", name.lower())
     section = "\n".join([f"<!-- begin {mark} -->", *lines, f"<!-- end {mark} -->"])
-    text = file.read_text() if file.exists() else opening
+    text = file.read_text(encoding="utf-8") if file.exists() else opening
     pattern = re.compile(f"<!-- begin {mark} -->.*?<!-- end {mark} -->", re.DOTALL)
     text = pattern.sub(lambda _: section, text) if pattern.search(text) else f"{text.rstrip()}\n\n{section}\n"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
 
 
 def processor() -> str:
     """The processor, by its name where the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
+    names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text(encoding="utf-8")) if cpuinfo.exists() else []
     return f"{names[0]}, {len(names)} cores" if names else f"{platform.machine()}, {os.cpu_count()} cores"

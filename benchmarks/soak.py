@@ -43,7 +43,7 @@ class Sample(NamedTuple):
 def watch(command: list[str], every: float) -> list[Sample]:
     """What a command holds, every so many seconds, from its start to its end."""
     samples = []
-    with TemporaryDirectory() as folder, Path(folder, "said").open("w+") as said:
+    with TemporaryDirectory() as folder, Path(folder, "said").open("w+", encoding="utf-8") as said:
         started = subprocess.Popen(command, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
         process = psutil.Process(started.pid)
         while started.poll() is None:

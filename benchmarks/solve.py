@@ -231,7 +231,7 @@ def bits(run: Run) -> Curve:
 
 def read_published(task: str) -> dict[str, dict[str, dict[int, float]]]:
     """The paper's figures of every model; none of a task that is not the paper's."""
-    return yaml.safe_load(PUBLISHED.read_text()).get(task, {})  # type: ignore[no-any-return]
+    return yaml.safe_load(PUBLISHED.read_text(encoding="utf-8")).get(task, {})  # type: ignore[no-any-return]
 
 
 def save(figure: "Figure", path: Path) -> None:

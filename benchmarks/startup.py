@@ -36,7 +36,7 @@ def start(*words: str, kernels: Path | None = None, python: tuple[str, ...] = ()
         done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr)
-        return json.loads((run / "results.json").read_text())["seconds_to_first_step"], done.stderr
+        return json.loads((run / "results.json").read_text(encoding="utf-8"))["seconds_to_first_step"], done.stderr
 
 
 def imports(errors: str) -> list[list[str]]:

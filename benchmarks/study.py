@@ -60,7 +60,7 @@ def record(study: str, command: str, runs: list[summarize.Run], jobs: int, image
 
 def question(path: Path) -> str:
     """What a study asks: the comment at its top, but for the command."""
-    lines = [line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("# ")]
+    lines = [line.removeprefix("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
     return " ".join(line for line in lines if not line.startswith(("@package", "  python")))
 
 

@@ -86,7 +86,7 @@ class Wandb(WandbLogger):
         # the terminal none: one of ours says where an online run is seen.
         super().__init__(settings={"reinit": "create_new", "silent": True, **settings}, **wandb_init)
         self.lost = False
-        del self._wandb_init["anonymous"]  # W&B warns of it, and Lightning always passes it
+        self._wandb_init.pop("anonymous", None)  # W&B warns of it, and Lightning always passes it
         check_init(**self._wandb_init)
 
     @property

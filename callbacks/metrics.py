@@ -28,7 +28,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
     A last line that a full disk has cut off is no row.
     """
-    lines, end, _ = path.read_text().rpartition("\n") if path.exists() else ("", "", "")
+    lines, end, _ = path.read_text(encoding="utf-8").rpartition("\n") if path.exists() else ("", "", "")
     return list(csv.DictReader(io.StringIO(lines + end)))
 
 

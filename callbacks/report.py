@@ -72,7 +72,7 @@ class Report(L.Callback):
             else:
                 left_out += 1
         path = self.run / "results.json"
-        results = json.loads(path.read_text()) if path.exists() else {}
+        results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return {
             "sequences": pl_module.sequences,
             "parameters": sum(p.numel() for p in pl_module.machine.parameters()),
@@ -143,14 +143,14 @@ def memory(trace: MemoryTrace) -> dict[str, Any]:
 def addressing(heads: Addressing) -> dict[str, Any]:
     """What the heads were told at every step, but for their keys; null is no number."""
     told = {"beta": heads.beta, "g": heads.g, "s": heads.s, "gamma": heads.gamma}
-    arrays = {name: values.double().numpy(force=True).round(3) for name, values in told.items()}
+    arrays = {name: values.cpu().double().numpy().round(3) for name, values in told.items()}
     return {name: np.where(np.isfinite(array), array, np.array(None)).tolist() for name, array in arrays.items()}
 
 
 def packed(values: Shaped[Tensor, "time *_"], scale: Scale) -> dict[str, Any]:
     """A byte for every value, less the byte of the step before, deflated: a memory changes in few places at a time."""
     low, high = scale["vmin"], scale["vmax"]
-    levels = np.rint((values.double().numpy(force=True) - low) / (high - low) * LEVELS).clip(0, LEVELS)
+    levels = np.rint((values.cpu().double().numpy() - low) / (high - low) * LEVELS).clip(0, LEVELS)
     levels[np.isnan(levels)] = LEVELS + 1
     changes = np.diff(levels.astype(np.uint8), axis=0, prepend=np.uint8(0))
     data = base64.b64encode(zlib.compress(changes.tobytes(), 9)).decode()

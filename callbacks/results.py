@@ -86,7 +86,7 @@ class Results(L.Callback):
             results = self.results(trainer, pl_module)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with whole(self.path) as half:
-                half.write_text(json.dumps(results, indent=2) + "\n")
+                half.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
             rows = [{"length": name, **row} for name, row in results["test"].items()]
             for logger in trainer.loggers:
                 tabulate(logger, "test/lengths", rows, pl_module.sequences, trainer.global_step)
@@ -184,7 +184,7 @@ def commit() -> str | None:
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs")

@@ -52,7 +52,7 @@ class Rows(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         row = {"step": int(step or 0), **metrics}
         if row.keys() <= set(self.columns):
-            with self.path.open("a", newline="") as file:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
                 file.write(self.text([row]))
         else:
             before = read_rows(self.path) if self.columns else []  # without columns of ours, it is another run's
@@ -61,7 +61,7 @@ class Rows(Logger):
 
     def write(self, rows: list[Row]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(self.path) as half, half.open("w", newline="") as file:
+        with whole(self.path) as half, half.open("w", newline="", encoding="utf-8") as file:
             file.write(",".join(self.columns) + "\r\n" + self.text(rows))
 
     def text(self, rows: list[Row]) -> str:

@@ -288,7 +288,7 @@ class Check(Callback):
                 log.error("this job failed", exc_info=error)
             file = Path(config.hydra.runtime.output_dir, OUTCOME)
             try:
-                file.write_text(outcome(error) + "\n")
+                file.write_text(outcome(error) + "\n", encoding="utf-8")
             except OSError:  # the disk is full; half a line would be taken for the whole
                 file.unlink(missing_ok=True)
         job_return.cfg = job_return.hydra_cfg = None  # half a megabyte of every job, to the end of the sweep
@@ -308,9 +308,9 @@ def check_writable(key: str, folder: Path) -> None:
     """
     above = folder.resolve()
     try:
-        while not above.exists():
+        while not above.exists() and above != above.parent:
             above = above.parent
-        if not above.is_dir():
+        if above.is_file():
             raise ConfigError(f"{key}={folder} cannot be made: {above} is a file. Choose another folder.")
         with TemporaryFile(dir=above) as file:
             file.write(b"0")
@@ -384,7 +384,7 @@ def not_an_option(group: str, option: str, others: Sequence[str] = ()) -> str:
     """What is said of an option that a group has not; `others` are those that it has from elsewhere."""
     folder = CONF / group
     files = [file.relative_to(folder).with_suffix("") for file in folder.rglob("*.yaml")]
-    within = [str(file) for file in files if "shared" not in file.parts] + list(others)
+    within = [file.as_posix() for file in files if "shared" not in file.parts] + list(others)
     typed = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{group}=")]
     if typed and not any(option in word for word in typed):  # what was typed asks for it
         option = typed[-1]
@@ -423,7 +423,10 @@ def cli(main: Callable[[], Any]) -> None:
     """Run a Hydra program; a mistake of the user's is one line."""
     from conf.resume import expand
 
-    with exit_on_mistake(), patch.object(ArgumentParser, "error", refuse), patch.object(Hydra, "get_mode", mode):
+    # Since Python 3.14 a help text is checked as it is given, where Hydra has none yet.
+    unchecked = patch.object(ArgumentParser, "_check_help", lambda *_: None, create=True)
+    refused = patch.object(ArgumentParser, "error", refuse)
+    with exit_on_mistake(), unchecked, refused, patch.object(Hydra, "get_mode", mode):
         sys.argv[1:] = expand(sys.argv[1:])
         try:
             main()

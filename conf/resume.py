@@ -116,7 +116,7 @@ def all_words(folder: Path) -> list[str]:
     """
     file = folder / ".hydra" / "overrides.yaml"
     try:
-        return list(map(str, yaml.safe_load(file.read_text())))
+        return list(map(str, yaml.safe_load(file.read_text(encoding="utf-8"))))
     except Exception as error:
         raise ConfigError(f"{file} cannot be read. Put it right, or start a new run.") from error
 
@@ -215,6 +215,8 @@ def holding(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"{folder} belongs to a run that has not ended. Wait for it, or end it.") from None
+        except OSError as error:  # some network folders have no locks
+            log.debug(f"{folder} cannot be locked: {error.strerror}")
         held.add(folder)
         yield
     finally:

@@ -52,7 +52,7 @@ def origin(checkpoint: Path) -> dict[str, Any]:
     results = run / "results.json"
     if not results.exists():
         raise ConfigError(f"{results} does not exist, so nobody could say what made {checkpoint}. Give a run's.")
-    said = json.loads(results.read_text())
+    said = json.loads(results.read_text(encoding="utf-8"))
     return {"command": shlex.join(["train.py", *chosen(run)])} | {key: said[key] for key in ORIGIN}
 
 

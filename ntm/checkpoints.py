@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 from zipfile import ZipFile, is_zipfile
 
@@ -65,9 +65,14 @@ def follow(checkpoint: dict[str, Any], folder: Path) -> None:
     for state in checkpoint["callbacks"].values():
         if "dirpath" in state:
             for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-                state[name] = str(folder / Path(state[name]).name) if state[name] else ""
-            state["best_k_models"] = {str(folder / Path(path).name): k for path, k in state["best_k_models"].items()}
+                state[name] = str(folder / file_name(state[name])) if state[name] else ""
+            state["best_k_models"] = {str(folder / file_name(path)): k for path, k in state["best_k_models"].items()}
             state["dirpath"] = str(folder)
+
+
+def file_name(path: str) -> str:
+    """Of a path of any system."""
+    return PureWindowsPath(path).name
 
 
 def sync(folder: Path) -> None:

@@ -88,7 +88,7 @@ class Learner(L.LightningModule):
         norm = get_total_norm(gradients).item()
         if self.trainer.gradient_clip_val and not isfinite(norm):
             # Squares overflow long before the numbers do, which are about to be clipped: 1e28 after 200 steps, say.
-            norm = get_total_norm([gradient.double() for gradient in gradients]).item()
+            norm = get_total_norm([gradient.cpu().double() for gradient in gradients]).item()
             if self.trainer.gradient_clip_algorithm != "value" and isfinite(norm):  # torch would divide by infinity
                 torch._foreach_mul_(gradients, self.trainer.gradient_clip_val / norm)
         self.check_finite(loss, norm)

@@ -33,13 +33,15 @@ def run(program: str, *overrides: str, folder: Path, code: int = 0) -> str:
     started = subprocess.run(
         [sys.executable, str(ROOT / program), *overrides],
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "WANDB_API_KEY": SECRET},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "WANDB_API_KEY": SECRET, "PYTHONWARNDEFAULTENCODING": "1"},
         capture_output=True,
         text=True,
     )
     assert SECRET not in started.stdout + started.stderr
     assert started.returncode == code, started.stdout + started.stderr
     assert "Traceback" not in started.stderr
+    # What is read as it was written on every system: in UTF-8, whatever its own encoding.
+    assert not re.search(f"{ROOT}/.*EncodingWarning", started.stderr), started.stderr
     return started.stdout
 
 

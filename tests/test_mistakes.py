@@ -2,12 +2,14 @@
 
 import os
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from fakes import ROOT, TINY, compose
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
@@ -467,6 +469,26 @@ def shell(monkeypatch, said):
 
     yield command
     GlobalHydra.instance().clear()
+
+
+def test_a_command_is_read_where_python_checks_every_help_text_too(shell, monkeypatch):
+    """As Python does since 3.14; Hydra gives it one that is none yet."""
+
+    def checked(self, *words, **options):
+        action = added(self, *words, **options)
+        self._check_help(action)
+        return action
+
+    def check_help(self, action):
+        if action.help:
+            self._get_formatter()._expand_help(action)
+
+    added = ArgumentParser.add_argument
+    monkeypatch.setattr(ArgumentParser, "add_argument", checked)
+    monkeypatch.setattr(ArgumentParser, "_check_help", check_help, raising=False)
+    with pytest.raises(TypeError):
+        get_args_parser()
+    assert "task=recal is not an option" in shell("task=recal")
 
 
 @pytest.mark.parametrize(

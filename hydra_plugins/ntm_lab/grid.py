@@ -63,7 +63,7 @@ class Grid(BasicSweeper):
                     folder.rmdir()
             raise
         except Exception as error:
-            if outcome(error) not in [path.read_text().strip() for path in folder.glob(f"*/{OUTCOME}")]:
+            if outcome(error) not in [path.read_text(encoding="utf-8").strip() for path in folder.glob(f"*/{OUTCOME}")]:
                 raise
             raise SystemExit(1) from None  # the job itself has said why
         finally:

@@ -204,10 +204,10 @@ class Search(Sweeper):
             study.tell(trial.number, state=TrialState.PRUNED if pruned else TrialState.FAIL)
             return pruned
         folder = self.folder / str(trial.number)
-        results = json.loads((folder / "results.json").read_text())
+        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         values = [results.get(name) for name in self.objectives]
         if missing := [name for name, value in zip(self.objectives, values, strict=True) if value is None]:
-            (folder / OUTCOME).write_text(f"failed: its results.json has no {missing[0]}\n")
+            (folder / OUTCOME).write_text(f"failed: its results.json has no {missing[0]}\n", encoding="utf-8")
             study.tell(trial.number, state=TrialState.FAIL)
             return False
         study.tell(trial.number, values)

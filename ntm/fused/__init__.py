@@ -33,7 +33,7 @@ writes it again. A step of the tape is fetched one step ahead: many arrays of ei
 more than the processor foresees. Inference runs on a tape of one step.
 """
 
-from importlib.util import find_spec
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -45,8 +45,17 @@ from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
 from ntm.memories.matrix import MatrixMemory
 
-NUMBA = find_spec("numba") is not None  # looking takes longer than some steps
 CONTROLLERS = (LSTMController, GRUController, FeedforwardController)
+
+
+@cache
+def no_numba() -> str:
+    """Why Numba cannot be used here; empty if it can."""
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:  # it is not there, or not made for the numpy that is
+        return f"numba cannot be imported ({error}): pip install --upgrade numba"
+    return ""
 
 
 def why_not(machine: Any, inputs: Tensor) -> str:
@@ -67,6 +76,4 @@ def why_not(machine: Any, inputs: Tensor) -> str:
         return "there is nothing to run"
     if torch.is_autocast_enabled("cpu"):
         return "autocast asks for other numbers than torch.float32"
-    if not NUMBA:
-        return "numba is not installed (pip install numba)"
-    return ""
+    return no_numba()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
 
-from ntm.fused import NUMBA
+from ntm.fused import no_numba
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Group = dict[str, Any]
@@ -49,7 +49,7 @@ class RMSProp(Optimizer):
             if params:
                 grads = [p.grad for p in params]
                 n, m, d = ([self.slot(name, p) for p in params] for name in ("n", "m", "d"))
-                update = compiled if all(map(suits, params + grads)) else vectorised
+                update = compiled if not no_numba() and all(map(suits, params + grads)) else vectorised
                 update(group, params, grads, n, m, d)
         return loss
 
@@ -63,7 +63,7 @@ class RMSProp(Optimizer):
 
 def suits(tensor: Tensor) -> bool:
     """Whether the compiled update applies."""
-    return NUMBA and tensor.is_cpu and tensor.dtype == torch.float32 and tensor.is_contiguous()
+    return tensor.is_cpu and tensor.dtype == torch.float32 and tensor.is_contiguous()
 
 
 def compiled(group: Group, params: Tensors, grads: Tensors, n: Tensors, m: Tensors, d: Tensors) -> None:
