@@ -48,6 +48,7 @@ def main() -> None:
         runs = list(pool.map(lambda seed: run(folder, seed, options.overrides), range(first, last + 1)))
     command = ["python", "benchmarks/solve.py", "--seeds", options.seeds, "--name", options.name]
     command += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
+    command += ["--folder", str(options.folder)] if options.folder != parser.get_default("folder") else []
     lines = record(options.name, shlex.join([*command, "--", *options.overrides]), runs, options.jobs)
     image = f"images/results_{folder.name}.png"
     save(picture(runs), RECORDS.parent / image)

@@ -39,7 +39,8 @@ def main() -> None:
     if not any(run.results for run in runs):
         raise SystemExit(f"multirun/study/{options.study} holds no run that has finished. Leave --only-record out.")
     solve.save(summarize.learning_curves(runs), solve.RECORDS.parent / image)
-    lines = record(options.study, shlex.join(["python", "train.py", *words]), runs, options.jobs, image)
+    told = ["python", "benchmarks/study.py", options.study, "--jobs", str(options.jobs), *options.overrides]
+    lines = record(options.study, shlex.join(told), runs, options.jobs, image)
     put(solve.RECORDS, f"Study: {options.study}", lines, "# Results\n")
     print("\n".join(lines))
 
