@@ -206,6 +206,7 @@ def picture(runs: list[Run]) -> "Figure":
         learning.set(xlabel="sequences seen", ylabel=f"{what}, held-out sequences", xscale="log")
         learning.legend(fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
         names = sorted(finished[0].results["test"], key=lambda name: float(name) if name.isdigit() else 0)
+        joined = len(names) > 1 and names[0].isdigit()  # lengths are an axis, pairs of numbers are not
         tests = [[run.results["test"][name] for name in names] for run in finished]
         figures = [[test["bits"] - (test["optimal_bits"] if guessed else 0) for test in each] for each in tests]
         columns = list(zip(*figures, strict=True))
@@ -217,8 +218,11 @@ def picture(runs: list[Run]) -> "Figure":
             *zip(*map(spread, columns), strict=True),
             [zip(at, each, strict=True) for each in figures],
             known,
+            joined=joined,
         )
         lengths.set(xlabel="test length", ylabel=f"{what}, test sequences", xticks=at, xticklabels=names)
+        if not joined:
+            lengths.margins(x=0.3)
         return figure
 
     return draw()
@@ -251,14 +255,23 @@ def compare(
     high: Any,
     seeds: Iterable[Iterable[tuple[float, float]]],
     published: dict[str, dict[int, float]],
+    joined: bool = True,
 ) -> None:
-    """Our median as a line, every seed as a thin one and their range as a band; the paper's figures as marks."""
+    """Our median as a line, every seed as a thin one and their range as a band; the paper's figures as marks.
+
+    What is not `joined` is points and bars.
+    """
     from callbacks.drawing import COLOURS, from_zero
 
-    for points in seeds:
-        ax.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=0.5, alpha=0.4)
-    ax.plot(x, middle, ".-", color=COLOURS[0], label="here: median, range, every seed", clip_on=False)
-    ax.fill_between(x, low, high, color=COLOURS[0], alpha=0.12, linewidth=0)
+    colour = COLOURS[0]
+    for each in seeds:
+        single: dict[str, Any] = {"linewidth": 0.5} if joined else {"linestyle": "", "marker": "_", "clip_on": False}
+        ax.plot(*zip(*each, strict=True), color=colour, alpha=0.4, **single)
+    ax.plot(x, middle, ".-" if joined else ".", color=colour, label="here: median, range, every seed", clip_on=False)
+    if joined:
+        ax.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+    else:
+        ax.vlines(x, low, high, color=colour, alpha=0.4, linewidth=0.8)
     for model, points in published.items():
         label = f"paper: {model}"
         ax.plot(list(points), list(points.values()), linestyle="", clip_on=False, label=label, **look(model))
