@@ -86,8 +86,8 @@ def record(runs: dict[str, Run], jobs: int) -> list[str]:
         made,
         "",
         "The settings of the paper's tables: one sequence a step, Graves' RMSProp, gradients clipped to 10, learned "
-        "initial states, no schedule and no early end, for a tenth or a fifth of a million sequences. One seed; not every "
-        "seed does the same.",
+        "initial states, no schedule and no early end, for a tenth or a fifth of a million sequences. One seed; not "
+        "every seed does the same.",
         "",
         *table(headings, rows),
         "",
