@@ -92,10 +92,11 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
         animation.write_gif(path, frames, milliseconds)
         return path
 
+    aim = "the difference" if trace.best_guess is None else "its difference from the best guess"
     yield (
         draw("generalisation", figures.generalisation(answers), of_all),
         f"Target, output and error of the answer to one sequence of each length. {wrong}.",
-        "One sequence of each length, the steps that count: what it should say, what it says, and the difference.",
+        f"One sequence of each length, the steps that count: what it should say, what it says, and {aim}.",
     )
     test = measured(trainer, learner)
     if len(test) > 1:
@@ -128,7 +129,7 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
             "Two maps of the slots that are read: by priority of what was written into them, and by time of reading. "
             "The less they leave their diagonals, the better it sorts.",
             "What was written where, the highest priority first, and when it is read. Slots are in the order in which "
-            "they are read. Beside figure 17 of the paper, whose machine has a place for every priority.",
+            "they are read. In figure 17 of the paper the place follows from the priority, nearly in a straight line.",
         )
     taken = checkpoint.get("callbacks", {}).get("Film", {}).get("taken")
     small = readable and max(trace.memory.w_write.shape[1], trace.memory.w_read.shape[1]) <= MOST_HEADS
