@@ -1,5 +1,6 @@
 """How checkpoints are written and read: whole or not at all, finite, and never running code."""
 
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 REMEDY = "Give a run's checkpoints/last.ckpt to go on with it, its checkpoints/best.ckpt to measure it."
 
 
@@ -49,7 +51,8 @@ class Checkpoints(TorchCheckpointIO):
                 half.unlink(missing_ok=True)
             finally:
                 kept = "The one before it is whole. " if path.exists() else ""
-                text = f"{path} could not be written ({error.strerror}). {kept}Make room, then go on."
+                remedy = "Make room, then go on." if error.errno in FULL else "Go on once it can be."
+                text = f"{path} could not be written ({error.strerror}). {kept}{remedy}"
                 raise OSError(error.errno, text) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:

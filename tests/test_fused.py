@@ -17,6 +17,7 @@ from torch import Tensor
 from ntm.controllers.feedforward import FeedforwardController
 from ntm.controllers.gru import GRUController
 from ntm.controllers.lstm import LSTMController
+from ntm.fused import no_numba
 from ntm.fused.episode import episode_backward, episode_forward, weight_gradients
 from ntm.fused.parameters import pack, unpack
 from ntm.fused.simd import LANES
@@ -279,6 +280,19 @@ def test_auto_falls_back_to_eager_and_says_why_once(caplog):
     assert [record.message for record in caplog.records if record.name == "ntm.machine"] == [
         "running eager, because the inputs are torch.float64, not torch.float32"
     ]
+
+
+def test_without_a_numba_that_can_be_imported_it_runs_eager_and_says_why(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    made = machine()
+    made.engine = "auto"
+    no_numba.cache_clear()
+    try:
+        with caplog.at_level(logging.INFO):
+            made(torch.zeros(1, 2, INPUTS))
+    finally:
+        no_numba.cache_clear()
+    assert "running eager, because numba cannot be imported" in caplog.text
 
 
 def test_fused_where_it_does_not_apply_is_one_clear_line():

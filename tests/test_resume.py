@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext
+from pathlib import Path
 
 import lightning as L
 import pytest
@@ -13,6 +14,7 @@ import train
 from callbacks.results import weights_hash
 from conf.check import ConfigError
 from conf.resume import expand, newest_checkpoint
+from ntm.checkpoints import follow
 
 # A learning rate that changes at every step, an optimiser with memory, random states: all that could be lost.
 NOISY = (
@@ -98,6 +100,18 @@ def test_a_run_in_double_precision_loses_no_digit_when_resumed(tmp_path):
     resumed = fit(tmp_path / "second", 6, *chosen, resume=newest_checkpoint(tmp_path / "first"))
     assert straight["machine.output.weight"].dtype == torch.float64
     assert_same(straight, resumed)
+
+
+def test_a_checkpoint_finds_its_folder_wherever_the_run_was_moved_from():
+    for place in ("C:\\runs\\copy\\checkpoints", "/home/me/runs/copy/checkpoints"):
+        separator = "\\" if place.startswith("C:") else "/"
+        best = f"{place}{separator}best.ckpt"
+        state = {"dirpath": place, "best_model_path": best, "kth_best_model_path": "", "last_model_path": ""}
+        checkpoint = {"callbacks": {"best": state | {"best_k_models": {best: torch.tensor(1.0)}}}}
+        follow(checkpoint, Path("here"))
+        moved = checkpoint["callbacks"]["best"]
+        assert (moved["dirpath"], moved["best_model_path"]) == ("here", str(Path("here", "best.ckpt")))
+        assert list(moved["best_k_models"]) == [moved["best_model_path"]]
 
 
 def test_a_run_interrupted_twice_matches_too(tmp_path):
