@@ -225,6 +225,7 @@ def portable(log_artifact: Callable[..., Any], folder: Path) -> Callable[..., An
             if entry.local_path is not None:
                 kept = folder / "artifacts" / f"{Path(entry.local_path).name}-{Path(entry.path).name}"
                 kept.parent.mkdir(exist_ok=True)
+                Path(entry.local_path).chmod(0o644)  # read-only, it could not be moved between drives of Windows
                 shutil.move(entry.local_path, kept)
                 entry.local_path = str(kept.relative_to(folder.parent))
         return log_artifact(artifact, *arguments, **options)
