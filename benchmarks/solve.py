@@ -264,8 +264,8 @@ def compare(
     from callbacks.drawing import COLOURS, from_zero
 
     colour = COLOURS[0]
+    single: dict[str, Any] = {"linewidth": 0.5} if joined else {"linestyle": "", "marker": "_", "clip_on": False}
     for each in seeds:
-        single: dict[str, Any] = {"linewidth": 0.5} if joined else {"linestyle": "", "marker": "_", "clip_on": False}
         ax.plot(*zip(*each, strict=True), color=colour, alpha=0.4, **single)
     ax.plot(x, middle, ".-" if joined else ".", color=colour, label="here: median, range, every seed", clip_on=False)
     if joined:

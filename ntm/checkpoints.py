@@ -1,6 +1,5 @@
 """How checkpoints are written and read: whole or not at all, finite, and never running code."""
 
-import errno
 import io
 import os
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 REMEDY = "Give a run's checkpoints/last.ckpt to go on with it, its checkpoints/best.ckpt to measure it."
 
 
@@ -51,8 +49,7 @@ class Checkpoints(TorchCheckpointIO):
                 half.unlink(missing_ok=True)
             finally:
                 kept = "The one before it is whole. " if path.exists() else ""
-                remedy = "Make room, then go on." if error.errno in FULL else "Go on once it can be."
-                text = f"{path} could not be written ({error.strerror}). {kept}{remedy}"
+                text = f"{path} could not be written ({error.strerror}). {kept}Mend that, or make room, then go on."
                 raise OSError(error.errno, text) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
