@@ -61,9 +61,9 @@ def no_numba() -> str:
 def why_not(machine: Any, inputs: Tensor) -> str:
     """Why the fused engine cannot run this machine on these inputs; empty if it can."""
     if type(machine.memory) is not MatrixMemory:
-        return f"memory {type(machine.memory).__name__} is not one that it knows"
+        return f"the fused engine does not know memory {type(machine.memory).__name__}"
     if type(machine.controller) not in CONTROLLERS:
-        return f"controller {type(machine.controller).__name__} is not one that it knows"
+        return f"the fused engine does not know controller {type(machine.controller).__name__}"
     for what, tensor in (("inputs", inputs), ("weights", machine.interface.weight)):
         if tensor.device.type != "cpu":
             return f"the {what} are on {tensor.device.type}, not on the cpu"
