@@ -49,7 +49,8 @@ def test_an_experiment_is_what_its_table_says(name):
     assert (cfg.memory.get("num_read_heads"), cfg.memory.get("num_write_heads")) == (heads, heads)
     if heads:
         assert (cfg.memory.num_slots, cfg.memory.slot_width) == (128, 20)
-        assert cfg.memory.initial_memory == cfg.memory.initial_reads == cfg.memory.initial_weighting == "learned"
+        assert cfg.memory.initial_memory == cfg.memory.initial_reads == "learned"
+        assert cfg.memory.initial_weighting == "one_hot"
     assert cfg.controller.get("initial_state", "learned") == "learned"
     assert cfg.optimizer == compose("optimizer=graves", f"optimizer.lr={lr}").optimizer
     assert (cfg.trainer.gradient_clip_algorithm, cfg.trainer.gradient_clip_val) == ("value", 10)
