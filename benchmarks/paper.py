@@ -1,23 +1,25 @@
 """Train with the paper's own settings, and record in docs/results.md how its figures come out.
 
-    python benchmarks/paper.py --jobs 2                       # the ten NTMs of tables 1 and 2
-    python benchmarks/paper.py copy_lstm recall_lstm          # or some of the fifteen experiments
+    python benchmarks/paper.py --jobs 2                       # all fifteen, which takes many hours
+    python benchmarks/paper.py --seeds 1-3 copy_lstm recall_lstm          # or some of them
     python benchmarks/paper.py --only-record                  # what is there so far
 
-One seed each, and as many sequences as it takes to see where a curve goes: fewer than the paper's million. The runs are
-kept in outputs/paper, or in `--folder`; what was killed goes on where it stopped.
+As many sequences as it takes to see where a curve goes: fewer than the paper's million. The runs are kept in
+outputs/paper, or in `--folder`; what was killed goes on where it stopped.
 """
 
 import argparse
 from bisect import bisect_right
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import solve
 from measure import ROOT, put, table
 
-from summarize import Curve, Run, read_run
+from summarize import Curve, Run, read_runs, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +34,7 @@ IMAGE = "images/results_paper.png"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", nargs="*", metavar="CELL", help="experiments of conf/experiment/paper")
+    parser.add_argument("--seeds", default="1-1", help="first-last")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; more than 1 makes their seconds mean less")
     parser.add_argument("--only-record", action="store_true", help="run nothing")
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "paper")
@@ -40,13 +43,13 @@ def main() -> None:
         if cell not in CELLS:
             raise SystemExit(f"{cell} is no experiment of the paper. Choose from {', '.join(CELLS)}.")
 
-    chosen = options.cells or [cell for cell, (_, model) in CELLS.items() if model != "lstm"]
     if not options.only_record:
+        first, last = map(int, options.seeds.split("-"))
+        chosen = product(options.cells or CELLS, range(first, last + 1))
         with ThreadPoolExecutor(options.jobs) as pool:
-            list(pool.map(lambda cell: solve.run(options.folder / cell, 1, words(cell)), chosen))
-    runs = {cell: read_run(options.folder / cell / "1") for cell in CELLS if (options.folder / cell / "1").exists()}
-    if not any(run.results for run in runs.values()):
-        raise SystemExit(f"{options.folder} holds no run that has finished. Leave --only-record out.")
+            list(pool.map(lambda which: solve.run(options.folder / which[0], which[1], words(which[0])), chosen))
+    solve.finished(options.folder)
+    runs = {cell: found for cell in CELLS if (found := read_runs(options.folder / cell))}
     lines = record(runs, options.jobs)
     solve.save(picture(runs), solve.RECORDS.parent / IMAGE)
     put(solve.RECORDS, NAME, lines, "# Results\n")
@@ -58,20 +61,21 @@ def words(cell: str) -> list[str]:
     return [f"experiment=paper/{cell}", f"trainer.max_steps={SEQUENCES[CELLS[cell][0]]}"]
 
 
-def record(runs: dict[str, Run], jobs: int) -> list[str]:
+def record(runs: dict[str, list[Run]], jobs: int) -> list[str]:
     """A section of a document: a row for every experiment, and the learning curves."""
     rows = []
-    for cell, run in runs.items():
-        if run.results is None:
-            rows.append([f"`{cell}`", run.outcome, "", "", ""])
-            continue
-        tests = "; ".join(f"{n}: {wrong(test)}" for n, test in run.results["test"].items())
-        row = [f"`{cell}`", f"{run.results['sequences']:,}", f"{run.results['seconds']:,.0f}", beside(cell, run), tests]
-        rows.append(row)
-    made = solve.made([run.results for run in runs.values() if run.results], jobs)
-    told = "python benchmarks/paper.py" + (f" --jobs {jobs}" if jobs > 1 else "")
+    for cell, found in runs.items():
+        finished = [run for run in found if run.results]
+        outcomes = [run.outcome for run in found if not run.results]
+        seeds = "; ".join([f"{len(finished)} of {len(found)}", *outcomes]) if outcomes else str(len(found))
+        rows.append([f"`{cell}`", seeds, *(figures(cell, finished) if finished else [""] * 4)])
+    everything = [run for found in runs.values() for run in found]
+    tried = sorted({run.seed for run in everything})
+    told = "python benchmarks/paper.py" + (f" --seeds {tried[0]}-{tried[-1]}" if tried != [1] else "")
+    told += f" --jobs {jobs}" if jobs > 1 else ""
     headings = [
         "experiment",
+        "seeds",
         "sequences",
         "seconds",
         "bits after so many sequences, here / in the paper",
@@ -83,17 +87,17 @@ def record(runs: dict[str, Run], jobs: int) -> list[str]:
         "",
         f"    {told}",
         "",
-        made,
+        solve.made([run.results for run in everything if run.results], jobs),
         "",
         "The settings of the paper's tables: one sequence a step, Graves' RMSProp, gradients clipped to 10, learned "
-        "initial states, no schedule and no early end, for a tenth or a fifth of a million sequences. One seed; not "
-        "every seed does the same.",
+        "initial states, no schedule and no early end, for a tenth or a fifth of a million sequences.",
         "",
         *table(headings, rows),
         "",
-        "Bits: of a held-out sequence, of n-grams above the best guess. At test lengths: wrong bits of a sequence, of "
-        "n-grams again bits above the best guess, by the checkpoint that was best on held-out sequences. The paper's "
-        "are read off its plots, where 5 bits of repeat copy are as little as can be seen: its text says solved.",
+        "Median (range) over the seeds, where there is more than one. Bits: of a held-out sequence, of n-grams above "
+        "the best guess. At test lengths: wrong bits of a sequence, of n-grams again bits above the best guess, by the "
+        "checkpoint that was best on held-out sequences. The paper's are read off its plots, where 5 bits of repeat "
+        "copy are as little as can be seen: its text says solved.",
         *(["", f"Not run: {', '.join(missing)}."] if missing else []),
         "",
         f"![Learning curves with the paper's settings, beside the paper's figures]({IMAGE})",
@@ -101,19 +105,28 @@ def record(runs: dict[str, Run], jobs: int) -> list[str]:
     ]
 
 
-def wrong(test: dict[str, float]) -> str:
-    """The figure that means something at a test length."""
-    return f"{test['bits'] - test['optimal_bits']:.2f}" if "optimal_bits" in test else f"{test['error_bits']:.3g}"
-
-
-def beside(cell: str, run: Run) -> str:
-    """Our figures where the paper has some."""
+def figures(cell: str, runs: list[Run]) -> list[str]:
+    """Of the runs of an experiment: sequences, seconds, held-out bits beside the paper's, and figures of the tests."""
     task, model = CELLS[cell]
-    curve = solve.bits(run)
-    known = {
-        at: value for at, value in solve.read_published(task)[MODELS[model]]["learning"].items() if at <= curve[-1][0]
-    }
-    return "; ".join(f"{at:,}: {reached(curve, at):.3g} / {value:g}" for at, value in known.items())
+    results = [run.results for run in runs if run.results]
+    curves = [solve.bits(run) for run in runs]
+    seen = min(curve[-1][0] for curve in curves)
+    known = {at: value for at, value in solve.read_published(task)[MODELS[model]]["learning"].items() if at <= seen}
+    beside = [f"{at:,}: {short([reached(curve, at) for curve in curves])} / {known[at]:g}" for at in known]
+    tests = [f"{n}: {short([wrong(left['test'][n]) for left in results])}" for n in results[0]["test"]]
+    counts = [short([left[what] for left in results], ",.0f") for what in ("sequences", "seconds")]
+    return [*counts, "; ".join(beside), "; ".join(tests)]
+
+
+def short(values: Sequence[float], form: str = ".3g") -> str:
+    """The median, and the range where it is one."""
+    middle, low, high = (f"{value:{form}}" for value in spread(list(values)) or ())
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def wrong(test: dict[str, float]) -> float:
+    """The figure that means something at a test length."""
+    return test["bits"] - test["optimal_bits"] if "optimal_bits" in test else test["error_bits"]
 
 
 def reached(curve: Curve, at: float) -> float:
@@ -121,8 +134,8 @@ def reached(curve: Curve, at: float) -> float:
     return curve[max(bisect_right(curve, at, key=lambda point: point[0]), 1) - 1][1]
 
 
-def picture(runs: dict[str, Run]) -> "Figure":
-    """A panel for every task: our curves as lines, the paper's figures as marks of the same colour."""
+def picture(runs: dict[str, list[Run]]) -> "Figure":
+    """A panel for every task: our curves as lines, one a seed, the paper's figures as marks of the same colour."""
     from matplotlib.figure import Figure
 
     from callbacks.drawing import from_zero, styled
@@ -133,9 +146,10 @@ def picture(runs: dict[str, Run]) -> "Figure":
         *panels, corner = figure.subplots(2, 3).flat
         for ax, task in zip(panels, SEQUENCES, strict=True):
             for model, name in MODELS.items():
-                look, run = solve.look(name), runs.get(f"{task}_{model}")
-                if run and (curve := solve.bits(run)):
-                    ax.plot(*zip(*curve, strict=True), color=look["color"])
+                look = solve.look(name)
+                for run in runs.get(f"{task}_{model}", []):
+                    if curve := solve.bits(run):
+                        ax.plot(*zip(*curve, strict=True), color=look["color"])
                 known = {
                     at: value
                     for at, value in solve.read_published(task)[name]["learning"].items()
@@ -147,7 +161,8 @@ def picture(runs: dict[str, Run]) -> "Figure":
             ax.set(ylabel="bits above the best guess" if task == "ngrams" else "bits, held-out sequences")
         corner.axis("off")
         lines = [corner.plot([], [], **solve.look(name))[0] for name in solve.MARKS]
-        corner.legend(lines, solve.MARKS, title="line: here, one seed\nmark: read off the paper's figure", loc="center")
+        told = "line: here, one a seed\nmark: read off the paper's figure"
+        corner.legend(lines, solve.MARKS, title=told, loc="center")
         return figure
 
     return draw()

@@ -229,9 +229,14 @@ def test_a_machine_counts_down_as_far_as_it_learned_and_no_further():
 
 
 def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_what_is_missing(tmp_path):
-    for cell, costs in (("recall_ntm_lstm", (9.0, 0.25)), ("ngrams_lstm", (141.0, 137.0)), ("sort_lstm", None)):
-        folder = tmp_path / cell / "1"
-        start(folder, *paper.words(cell), f"task={paper.CELLS[cell][0]}", seed=1)
+    for cell, seed, costs in (
+        ("recall_ntm_lstm", 1, (9.0, 0.25)),
+        ("recall_ntm_lstm", 2, (10.0, 0.75)),
+        ("ngrams_lstm", 1, (141.0, 137.0)),
+        ("sort_lstm", 1, None),
+    ):
+        folder = tmp_path / cell / str(seed)
+        start(folder, *paper.words(cell), f"task={paper.CELLS[cell][0]}", seed=seed)
         best = "133" if cell == "ngrams_lstm" else ""
         rows = [f"{at},{cost},{best},1" for at, cost in zip((60_000, 100_000), costs or (), strict=False)]
         (folder / "metrics.csv").write_text(
@@ -241,21 +246,23 @@ def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_wh
             test = {"bits": costs[1], "error_bits": 0.5} | ({"optimal_bits": 133.0} if best else {})
             results = {"sequences": 100_000, "seconds": 1234.0, "seconds_to_solution": None, "test": {"20": test}}
             (folder / "results.json").write_text(json.dumps(results | {"versions": {}, "commit": "abc"}))
-    runs = {cell: summarize.read_run(tmp_path / cell / "1") for cell in ("recall_ntm_lstm", "ngrams_lstm", "sort_lstm")}
+    runs = {cell: summarize.read_runs(tmp_path / cell) for cell in ("recall_ntm_lstm", "ngrams_lstm", "sort_lstm")}
     lines = paper.record(runs, 1)
+    assert lines[2].strip() == "python benchmarks/paper.py --seeds 1-2"
     assert [line for line in lines if line.startswith("| `")] == [
-        "| `recall_ntm_lstm` | 100,000 | 1,234 | 50,000: 9 / 11; 100,000: 0.25 / 0.5 | 20: 0.5 |",
-        "| `ngrams_lstm` | 100,000 | 1,234 | 100,000: 4 / 4 | 20: 4.00 |",
-        "| `sort_lstm` | unfinished: not measured so far |  |  |  |",
+        "| `recall_ntm_lstm` | 2 | 100,000 | 1,234 | 50,000: 9.5 (9 to 10) / 11; 100,000: 0.5 (0.25 to 0.75) / 0.5 "
+        "| 20: 0.5 |",
+        "| `ngrams_lstm` | 1 | 100,000 | 1,234 | 100,000: 4 / 4 | 20: 4 |",
+        "| `sort_lstm` | 0 of 1; unfinished: not measured so far |  |  |  |  |",
     ]
     missing = next(line for line in lines if line.startswith("Not run"))
     assert "`copy_lstm`" in missing
     assert not any(f"`{cell}`" in missing for cell in runs)
     panels = {ax.get_title(): ax for ax in paper.picture(runs).axes}
-    ours, theirs, *_ = panels["recall"].lines
-    assert [tuple(point) for point in ours.get_xydata()] == [(60_000, 9), (100_000, 0.25)]
+    one, other, theirs, *_ = panels["recall"].lines
+    assert [tuple(point) for point in one.get_xydata()] == [(60_000, 9), (100_000, 0.25)]
     assert tuple(theirs.get_xydata()[0]) == (50_000, 11)
-    assert ours.get_color() == theirs.get_color()
+    assert one.get_color() == other.get_color() == theirs.get_color()
     assert tuple(panels["ngrams"].lines[2].get_xydata()[0]) == (60_000, 8)  # above the best guess
 
 
