@@ -1,11 +1,13 @@
 """Train with the paper's own settings, and record in docs/results.md how its figures come out.
 
-    python benchmarks/paper.py --jobs 2                       # all fifteen, which takes many hours
-    python benchmarks/paper.py --seeds 1-3 copy_lstm recall_lstm          # or some of them
+    python benchmarks/paper.py --jobs 2                       # everything, which takes many hours
+    python benchmarks/paper.py --seeds 1-3 copy_lstm copy_ntm_lstm_one_hot      # or some of it
     python benchmarks/paper.py --only-record                  # what is there so far
 
-As many sequences as it takes to see where a curve goes: fewer than the paper's million. The runs are kept in
-outputs/paper, or in `--folder`; what was killed goes on where it stopped.
+As many sequences as it takes to see where a curve goes: fewer than the paper's million. The paper does not say where
+the heads of an NTM focus before the first step, so each is tried with weightings that start on slot 0 (`one_hot`) and
+with weightings that learn their start (`learned`). The runs are kept in outputs/paper, or in `--folder`; what was
+killed goes on where it stopped.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import solve
 from measure import ROOT, put, table
@@ -26,14 +28,30 @@ if TYPE_CHECKING:
 
 SEQUENCES = {"copy": 100_000, "repeat_copy": 100_000, "recall": 200_000, "ngrams": 100_000, "sort": 200_000}
 MODELS = {"ntm_lstm": "NTM, LSTM", "ntm_feedforward": "NTM, feedforward", "lstm": "LSTM"}  # as in published.yaml
-CELLS = {f"{task}_{model}": (task, model) for task in SEQUENCES for model in MODELS}
+STARTS = {"ntm_lstm": ("one_hot", "learned"), "ntm_feedforward": ("one_hot", "learned"), "lstm": ("",)}
 NAME = "The paper's settings"
 IMAGE = "images/results_paper.png"
 
 
+class Cell(NamedTuple):
+    """One of a table of the paper, and where its weightings start, if it has any."""
+
+    task: str
+    model: str
+    start: str
+
+    @property
+    def experiment(self) -> str:
+        return f"{self.task}_{self.model}"
+
+
+ALL = [Cell(task, model, start) for task in SEQUENCES for model in MODELS for start in STARTS[model]]
+CELLS = {f"{cell.experiment}_{cell.start}".rstrip("_"): cell for cell in ALL}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cells", nargs="*", metavar="CELL", help="experiments of conf/experiment/paper")
+    parser.add_argument("cells", nargs="*", metavar="CELL", help="what to train; everything if not given")
     parser.add_argument("--seeds", default="1-1", help="first-last")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; more than 1 makes their seconds mean less")
     parser.add_argument("--only-record", action="store_true", help="run nothing")
@@ -41,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     for cell in options.cells:
         if cell not in CELLS:
-            raise SystemExit(f"{cell} is no experiment of the paper. Choose from {', '.join(CELLS)}.")
+            raise SystemExit(f"{cell} is no cell of the paper's tables. Choose from {', '.join(CELLS)}.")
 
     if not options.only_record:
         first, last = map(int, options.seeds.split("-"))
@@ -58,7 +76,9 @@ def main() -> None:
 
 def words(cell: str) -> list[str]:
     """What train.py is told."""
-    return [f"experiment=paper/{cell}", f"trainer.max_steps={SEQUENCES[CELLS[cell][0]]}"]
+    which = CELLS[cell]
+    start = [f"memory.initial_weighting={which.start}"] if which.start else []
+    return [f"experiment=paper/{which.experiment}", *start, f"trainer.max_steps={SEQUENCES[which.task]}"]
 
 
 def record(runs: dict[str, list[Run]], jobs: int) -> list[str]:
@@ -68,13 +88,21 @@ def record(runs: dict[str, list[Run]], jobs: int) -> list[str]:
         finished = [run for run in found if run.results]
         outcomes = [run.outcome for run in found if not run.results]
         seeds = "; ".join([f"{len(finished)} of {len(found)}", *outcomes]) if outcomes else str(len(found))
-        rows.append([f"`{cell}`", seeds, *(figures(cell, finished) if finished else [""] * 4)])
+        rows.append(
+            [
+                f"`{CELLS[cell].experiment}`",
+                CELLS[cell].start,
+                seeds,
+                *(figures(cell, finished) if finished else [""] * 4),
+            ]
+        )
     everything = [run for found in runs.values() for run in found]
     tried = sorted({run.seed for run in everything})
     told = "python benchmarks/paper.py" + (f" --seeds {tried[0]}-{tried[-1]}" if tried != [1] else "")
     told += f" --jobs {jobs}" if jobs > 1 else ""
     headings = [
         "experiment",
+        "start",
         "seeds",
         "sequences",
         "seconds",
@@ -94,10 +122,11 @@ def record(runs: dict[str, list[Run]], jobs: int) -> list[str]:
         "",
         *table(headings, rows),
         "",
-        "Median (range) over the seeds, where there is more than one. Bits: of a held-out sequence, of n-grams above "
-        "the best guess. At test lengths: wrong bits of a sequence, of n-grams again bits above the best guess, by the "
-        "checkpoint that was best on held-out sequences. The paper's are read off its plots, where 5 bits of repeat "
-        "copy are as little as can be seen: its text says solved.",
+        "Start: `memory.initial_weighting`, on slot 0 or learned. Median (range) over the seeds, where there is more "
+        "than one. Bits: of a held-out sequence, of n-grams above the best guess. At test lengths: wrong bits of a "
+        "sequence, of n-grams again bits above the best guess, by the checkpoint that was best on held-out sequences. "
+        "The paper's are read off its plots, where 5 bits of repeat copy are as little as can be seen: its text says "
+        "solved.",
         *(["", f"Not run: {', '.join(missing)}."] if missing else []),
         "",
         f"![Learning curves with the paper's settings, beside the paper's figures]({IMAGE})",
@@ -107,7 +136,7 @@ def record(runs: dict[str, list[Run]], jobs: int) -> list[str]:
 
 def figures(cell: str, runs: list[Run]) -> list[str]:
     """Of the runs of an experiment: sequences, seconds, held-out bits beside the paper's, and figures of the tests."""
-    task, model = CELLS[cell]
+    task, model, _ = CELLS[cell]
     results = [run.results for run in runs if run.results]
     curves = [solve.bits(run) for run in runs]
     seen = min(curve[-1][0] for curve in curves)
@@ -147,9 +176,10 @@ def picture(runs: dict[str, list[Run]]) -> "Figure":
         for ax, task in zip(panels, SEQUENCES, strict=True):
             for model, name in MODELS.items():
                 look = solve.look(name)
-                for run in runs.get(f"{task}_{model}", []):
-                    if curve := solve.bits(run):
-                        ax.plot(*zip(*curve, strict=True), color=look["color"])
+                for cell in (cell for cell in runs if CELLS[cell][:2] == (task, model)):
+                    for curve in filter(None, map(solve.bits, runs[cell])):
+                        style = ":" if CELLS[cell].start == "learned" else "-"
+                        ax.plot(*zip(*curve, strict=True), style, color=look["color"])
                 known = {
                     at: value
                     for at, value in solve.read_published(task)[name]["learning"].items()
@@ -161,7 +191,7 @@ def picture(runs: dict[str, list[Run]]) -> "Figure":
             ax.set(ylabel="bits above the best guess" if task == "ngrams" else "bits, held-out sequences")
         corner.axis("off")
         lines = [corner.plot([], [], **solve.look(name))[0] for name in solve.MARKS]
-        told = "line: here, one a seed\nmark: read off the paper's figure"
+        told = "line: here, one a seed\ndotted: learned start of weightings\nmark: read off the paper's figure"
         corner.legend(lines, solve.MARKS, title=told, loc="center")
         return figure
 

@@ -230,13 +230,14 @@ def test_a_machine_counts_down_as_far_as_it_learned_and_no_further():
 
 def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_what_is_missing(tmp_path):
     for cell, seed, costs in (
-        ("recall_ntm_lstm", 1, (9.0, 0.25)),
-        ("recall_ntm_lstm", 2, (10.0, 0.75)),
+        ("recall_ntm_lstm_one_hot", 1, (9.0, 0.25)),
+        ("recall_ntm_lstm_one_hot", 2, (10.0, 0.75)),
+        ("recall_ntm_lstm_learned", 1, (8.0, 0.5)),
         ("ngrams_lstm", 1, (141.0, 137.0)),
         ("sort_lstm", 1, None),
     ):
         folder = tmp_path / cell / str(seed)
-        start(folder, *paper.words(cell), f"task={paper.CELLS[cell][0]}", seed=seed)
+        start(folder, *paper.words(cell), f"task={paper.CELLS[cell].task}", seed=seed)
         best = "133" if cell == "ngrams_lstm" else ""
         rows = [f"{at},{cost},{best},1" for at, cost in zip((60_000, 100_000), costs or (), strict=False)]
         (folder / "metrics.csv").write_text(
@@ -246,29 +247,32 @@ def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_wh
             test = {"bits": costs[1], "error_bits": 0.5} | ({"optimal_bits": 133.0} if best else {})
             results = {"sequences": 100_000, "seconds": 1234.0, "seconds_to_solution": None, "test": {"20": test}}
             (folder / "results.json").write_text(json.dumps(results | {"versions": {}, "commit": "abc"}))
-    runs = {cell: summarize.read_runs(tmp_path / cell) for cell in ("recall_ntm_lstm", "ngrams_lstm", "sort_lstm")}
+    runs = {cell: found for cell in paper.CELLS if (found := summarize.read_runs(tmp_path / cell))}
     lines = paper.record(runs, 1)
     assert lines[2].strip() == "python benchmarks/paper.py --seeds 1-2"
     assert [line for line in lines if line.startswith("| `")] == [
-        "| `recall_ntm_lstm` | 2 | 100,000 | 1,234 | 50,000: 9.5 (9 to 10) / 11; 100,000: 0.5 (0.25 to 0.75) / 0.5 "
-        "| 20: 0.5 |",
-        "| `ngrams_lstm` | 1 | 100,000 | 1,234 | 100,000: 4 / 4 | 20: 4 |",
-        "| `sort_lstm` | 0 of 1; unfinished: not measured so far |  |  |  |  |",
+        "| `recall_ntm_lstm` | one_hot | 2 | 100,000 | 1,234 | 50,000: 9.5 (9 to 10) / 11; "
+        "100,000: 0.5 (0.25 to 0.75) / 0.5 | 20: 0.5 |",
+        "| `recall_ntm_lstm` | learned | 1 | 100,000 | 1,234 | 50,000: 8 / 11; 100,000: 0.5 / 0.5 | 20: 0.5 |",
+        "| `ngrams_lstm` |  | 1 | 100,000 | 1,234 | 100,000: 4 / 4 | 20: 4 |",
+        "| `sort_lstm` |  | 0 of 1; unfinished: not measured so far |  |  |  |  |",
     ]
     missing = next(line for line in lines if line.startswith("Not run"))
     assert "`copy_lstm`" in missing
     assert not any(f"`{cell}`" in missing for cell in runs)
+    assert "`sort_ntm_lstm_one_hot`, `sort_ntm_lstm_learned`" in missing
     panels = {ax.get_title(): ax for ax in paper.picture(runs).axes}
-    one, other, theirs, *_ = panels["recall"].lines
+    one, other, learned, theirs, *_ = panels["recall"].lines
     assert [tuple(point) for point in one.get_xydata()] == [(60_000, 9), (100_000, 0.25)]
     assert tuple(theirs.get_xydata()[0]) == (50_000, 11)
-    assert one.get_color() == other.get_color() == theirs.get_color()
+    assert one.get_color() == other.get_color() == learned.get_color() == theirs.get_color()
+    assert one.get_linestyle() == other.get_linestyle() != learned.get_linestyle()
     assert tuple(panels["ngrams"].lines[2].get_xydata()[0]) == (60_000, 8)  # above the best guess
 
 
 @pytest.mark.parametrize("cell", paper.CELLS)
 def test_there_is_an_experiment_for_every_cell_to_record(cell):
-    assert (ROOT / "conf/experiment/paper" / f"{cell}.yaml").exists()
+    assert (ROOT / "conf/experiment/paper" / f"{paper.CELLS[cell].experiment}.yaml").exists()
 
 
 @pytest.mark.parametrize("script", ["throughput", "stages", "scaling", "memory", "startup", "overhead", "gpu"])
