@@ -43,6 +43,7 @@ def machine(
     order="write_then_read",
     initial="learned",
     weighting="learned",
+    gradient_clip_val=None,
     seed=0,
 ) -> Machine:
     torch.manual_seed(seed)
@@ -60,6 +61,7 @@ def machine(
         initial_reads=initial,
         initial_constant=1e-6,
         initial_std=0.3,
+        gradient_clip_val=gradient_clip_val,
     )
     shape = {"hidden_size": hidden_size, "num_layers": num_layers}
     state = {"initial_state": initial, "initial_std": 0.3}
@@ -182,6 +184,18 @@ def test_agrees_with_eager_over_controller_sizes(controller, hidden_size):
 
 def test_agrees_with_eager_at_the_paper_s_size():
     assert_agrees(machine(hidden_size=100, num_slots=128, slot_width=20), batch=9, time=41)
+
+
+@pytest.mark.parametrize("controller", ["lstm", "gru", "feedforward"])
+@pytest.mark.parametrize("addressing", ["content_and_location", "content"])
+def test_agrees_with_eager_where_gradients_are_clipped_at_every_step(controller, addressing):
+    settings = {"num_slots": 33, "num_read_heads": 2, "num_write_heads": 2, "addressing": addressing}
+    clipped = machine(controller, **settings, gradient_clip_val=1e-5)
+    assert_agrees(clipped, batch=9, time=17)
+    whole = outcome(machine(controller, **settings), *episode(9, 17), "fused")
+    cut = outcome(clipped, *episode(9, 17), "fused")
+    assert torch.equal(cut["output"], whole["output"])
+    assert error(cut["interface.weight"], whole["interface.weight"].double()) > 0.1
 
 
 def test_stays_with_eager_over_a_thousand_steps():

@@ -251,3 +251,31 @@ def test_sizes_that_make_no_memory_are_refused_with_the_rule(settings, words):
     with pytest.raises(ValueError) as refusal:  # noqa: PT011
         matrix_memory(**settings)
     assert all(word in str(refusal.value) for word in words)
+
+
+def test_what_the_backward_pass_brings_to_the_heads_is_cut_at_every_step():
+    torch.manual_seed(0)
+    told = torch.randn(5, 2, matrix_memory().interface_size, dtype=torch.float64)
+
+    def brought(memory, bound=None):
+        """The gradient of every step's interface; cut by hand at the end of each step, where there is a bound."""
+        leaves = [interface.clone().requires_grad_() for interface in told]
+        if bound:
+            for leaf in leaves:
+                leaf.register_hook(lambda d: d.clamp(-bound, bound))
+        state = memory.initial_state(2)
+        for interface in leaves:
+            state = memory(interface, state)
+        (1000 * state.r + state.w_read.sum()).sum().backward()
+        return state.r.detach(), torch.stack([leaf.grad for leaf in leaves])
+
+    torch.manual_seed(1)
+    free = matrix_memory().double()
+    torch.manual_seed(1)
+    bound = matrix_memory(gradient_clip_val=0.5).double()
+    r, whole = brought(free)
+    r_bound, cut = brought(bound)
+    assert torch.equal(r, r_bound)
+    assert whole.abs().max() > 0.5
+    assert_close(cut, whole.clamp(-0.5, 0.5))  # each step is told its own, so nothing else changes
+    assert_close(brought(free, 0.5)[1], cut)

@@ -85,6 +85,7 @@ def sizes(machine: Any, slots: int) -> Sizes:
         outputs=machine.output.out_features,
         slots=slots,
         write_then_read=memory.order == "write_then_read",
+        clip=np.float32(np.inf if memory.gradient_clip_val is None else memory.gradient_clip_val),
         layout=Layout(
             k=k,
             beta=beta,

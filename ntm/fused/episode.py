@@ -255,7 +255,7 @@ def block_backward(first, last, d_outputs, tape, gradients, weights, scratch, si
             for i in range(sizes.reads):
                 dr[b, i] = dhr[b, size + i] + du[0, b, sizes.own + i]
             memory_backward(b, lane, t, at, tape, gradients, scratch, sizes)
-            squash_backward(tape.p, tape.q, dp, b, t, layout)
+            squash_backward(tape.p, tape.q, dp, b, t, sizes.clip, layout)
             copy(dh, (b, 0), dhr, (b, 0), size)
         multiply_add(
             address(dh, (first, 0)),

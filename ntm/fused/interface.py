@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ntm.fused.compiled import stage
 from ntm.fused.elementary import exp, sigmoid, softplus, tanh
-from ntm.fused.simd import LANES, load_first, spread, store_first, total
+from ntm.fused.simd import LANES, larger, load_first, smaller, spread, store_first, total
 
 
 class Layout(NamedTuple):
@@ -83,8 +83,8 @@ def shift_softmax(p, q, b, step, start, count):
 
 
 @stage
-def squash_backward(p, q, dp, b, step, layout):
-    """Turn the gradient of q, in `dp`, into the gradient of p."""
+def squash_backward(p, q, dp, b, step, clip, layout):
+    """Turn the gradient of q, in `dp`, into the gradient of p, each number of it between -clip and clip."""
     heads, width = layout.heads, layout.width
     for start, count in ((layout.k, heads * width), (layout.a, layout.write_heads * width)):
         for n in range(0, count, LANES):
@@ -116,3 +116,6 @@ def squash_backward(p, q, dp, b, step, layout):
                 here, rest = (b, step, start + n), count - n
                 y = load_first(q, here, rest) * (load_first(dp, here, rest) - middle)
                 store_first(dp, here, y, rest)
+    for n in range(0, layout.size, LANES):
+        here, rest = (b, step, n), layout.size - n
+        store_first(dp, here, larger(smaller(load_first(dp, here, rest), spread(clip)), spread(-clip)), rest)

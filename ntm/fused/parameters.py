@@ -31,6 +31,7 @@ class Sizes(NamedTuple):
     outputs: int
     slots: int  # without those that fill up the last vector
     write_then_read: bool
+    clip: np.float32  # bound of the gradient of each number of an interface, at every step
     layout: Layout
 
 

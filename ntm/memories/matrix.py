@@ -3,11 +3,11 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import NonNegativeFloat, PositiveInt, validate_call
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, validate_call
 from torch import Tensor
 
 from ntm import equations
@@ -29,6 +29,19 @@ class MatrixState:
     r: Float[Tensor, "batch read_heads width"]
 
 
+class Clipped(torch.autograd.Function):
+    """x as it is; its gradient cut to [-bound, bound], number by number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bound: float) -> Tensor:  # type: ignore[override]
+        ctx.bound = bound
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return d.clamp(-ctx.bound, ctx.bound), None
+
+
 class MatrixMemory(Memory):
     """`num_slots` vectors of `slot_width` numbers, under any number of write and read heads.
 
@@ -40,6 +53,9 @@ class MatrixMemory(Memory):
     that harm longer ones, such as writing on after the last input into slots that nobody needs yet. A range, `(22,
     128)`, is another number of them in every step, lest a machine count on one: on a head that comes round after 24,
     say. Where every slot has a start of its own, random or learned, a machine must learn in all of them.
+
+    `gradient_clip_val` bounds, at every step of the backward pass, each number of the gradient that reaches what the
+    heads are told (section 4.6: "during the training backward pass"). What grows from step to step must pass there.
     """
 
     @validate_call
@@ -59,6 +75,7 @@ class MatrixMemory(Memory):
         initial_reads: Kind,
         initial_constant: float,
         initial_std: NonNegativeFloat,
+        gradient_clip_val: PositiveFloat | None = None,  # checkpoints from before it was there say nothing of it
     ):
         super().__init__()
         if shift_range % 2 == 0:
@@ -91,7 +108,7 @@ class MatrixMemory(Memory):
         self.num_slots, self.slot_width = num_slots, slot_width
         self.training_slots, self.fewest, self.most = fewest, fewest, most
         self.num_read_heads, self.num_write_heads = num_read_heads, num_write_heads
-        self.order = order
+        self.order, self.gradient_clip_val = order, gradient_clip_val
         self.heads = Heads(
             num_read_heads=num_read_heads,
             num_write_heads=num_write_heads,
@@ -126,7 +143,10 @@ class MatrixMemory(Memory):
         device = interface.device.type
         shortened = device != "meta" and torch.is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if shortened else nullcontext():
-            heads = self.heads.cut(interface.to(state.M.dtype))
+            interface = interface.to(state.M.dtype)
+            if self.gradient_clip_val is not None:
+                interface = Clipped.apply(interface, self.gradient_clip_val)
+            heads = self.heads.cut(interface)
             w_write = self.address(heads.write, state.M, state.w_write)
             M = equations.add(equations.erase(state.M, w_write, heads.e), w_write, heads.a)
             M_read = M if self.order == "write_then_read" else state.M
