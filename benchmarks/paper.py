@@ -117,8 +117,9 @@ def record(runs: dict[str, list[Run]], jobs: int) -> list[str]:
         "",
         solve.made([run.results for run in everything if run.results], jobs),
         "",
-        "The settings of the paper's tables: one sequence a step, Graves' RMSProp, gradients clipped to 10, learned "
-        "initial states, no schedule and no early end, for a tenth or a fifth of a million sequences.",
+        "The settings of the paper's tables: one sequence a step, Graves' RMSProp, gradients clipped to 10 (what "
+        "reaches the heads at every step of the backward pass, and the finished ones), learned initial states, no "
+        "schedule and no early end, for a tenth or a fifth of a million sequences.",
         "",
         *table(headings, rows),
         "",
@@ -191,7 +192,8 @@ def picture(runs: dict[str, list[Run]]) -> "Figure":
             ax.set(ylabel="bits above the best guess" if task == "ngrams" else "bits, held-out sequences")
         corner.axis("off")
         lines = [corner.plot([], [], **solve.look(name))[0] for name in solve.MARKS]
-        told = "line: here, one a seed\ndotted: learned start of weightings\nmark: read off the paper's figure"
+        dotted = "dotted: learned start of weightings\n" * any(CELLS[cell].start == "learned" for cell in runs)
+        told = f"line: here, one a seed\n{dotted}mark: read off the paper's figure"
         corner.legend(lines, solve.MARKS, title=told, loc="center")
         return figure
 
