@@ -12,7 +12,6 @@ killed goes on where it stopped.
 
 import argparse
 from bisect import bisect_right
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -52,7 +51,7 @@ CELLS = {f"{cell.experiment}_{cell.start}".rstrip("_"): cell for cell in ALL}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", nargs="*", metavar="CELL", help="what to train; everything if not given")
-    parser.add_argument("--seeds", default="1-1", help="first-last")
+    parser.add_argument("--seeds", type=solve.seeds, default="1-1", help="first-last")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; more than 1 makes their seconds mean less")
     parser.add_argument("--only-record", action="store_true", help="run nothing")
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "paper")
@@ -62,8 +61,7 @@ def main() -> None:
             raise SystemExit(f"{cell} is no cell of the paper's tables. Choose from {', '.join(CELLS)}.")
 
     if not options.only_record:
-        first, last = map(int, options.seeds.split("-"))
-        chosen = product(options.cells or CELLS, range(first, last + 1))
+        chosen = product(options.cells or CELLS, options.seeds)
         with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(lambda which: solve.run(options.folder / which[0], which[1], words(which[0])), chosen))
     solve.finished(options.folder)
@@ -142,16 +140,10 @@ def figures(cell: str, runs: list[Run]) -> list[str]:
     curves = [solve.bits(run) for run in runs]
     seen = min(curve[-1][0] for curve in curves)
     known = {at: value for at, value in solve.read_published(task)[MODELS[model]]["learning"].items() if at <= seen}
-    beside = [f"{at:,}: {short([reached(curve, at) for curve in curves])} / {known[at]:g}" for at in known]
-    tests = [f"{n}: {short([wrong(left['test'][n]) for left in results])}" for n in results[0]["test"]]
-    counts = [short([left[what] for left in results], ",.0f") for what in ("sequences", "seconds")]
+    beside = [f"{at:,}: {spread([reached(curve, at) for curve in curves])} / {known[at]:g}" for at in known]
+    tests = [f"{n}: {spread([wrong(left['test'][n]) for left in results])}" for n in results[0]["test"]]
+    counts = [str(spread([left[what] for left in results])) for what in ("sequences", "seconds")]
     return [*counts, "; ".join(beside), "; ".join(tests)]
-
-
-def short(values: Sequence[float], form: str = ".3g") -> str:
-    """The median, and the range where it is one."""
-    middle, low, high = (f"{value:{form}}" for value in spread(list(values)) or ())
-    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def wrong(test: dict[str, float]) -> float:

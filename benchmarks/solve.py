@@ -42,10 +42,9 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
 
-    first, last = map(int, options.seeds.split("-"))
     folder = options.folder / re.sub(r"\W+", "_", options.name.lower())
     with ThreadPoolExecutor(options.jobs) as pool:
-        runs = list(pool.map(lambda seed: run(folder, seed, options.overrides), range(first, last + 1)))
+        runs = list(pool.map(lambda seed: run(folder, seed, options.overrides), seeds(options.seeds)))
     command = ["python", "benchmarks/solve.py", "--seeds", options.seeds, "--name", options.name]
     command += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
     command += ["--folder", str(options.folder)] if options.folder != parser.get_default("folder") else []
@@ -55,6 +54,12 @@ def main() -> None:
     lines += [f"![Learning curve and error against length, beside the paper's]({image})", ""]
     put(RECORDS, options.name, lines, "# Results\n")
     print("\n".join(lines))
+
+
+def seeds(told: str) -> range:
+    """From first to last: `1-10`."""
+    first, last = map(int, told.split("-"))
+    return range(first, last + 1)
 
 
 def run(folder: Path, seed: int, overrides: list[str]) -> Run:

@@ -251,8 +251,8 @@ def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_wh
     lines = paper.record(runs, 1)
     assert lines[2].strip() == "python benchmarks/paper.py --seeds 1-2"
     assert [line for line in lines if line.startswith("| `")] == [
-        "| `recall_ntm_lstm` | one_hot | 2 | 100,000 | 1,234 | 50,000: 9.5 (9 to 10) / 11; "
-        "100,000: 0.5 (0.25 to 0.75) / 0.5 | 20: 0.5 |",
+        "| `recall_ntm_lstm` | one_hot | 2 | 100,000 | 1,234 | 50,000: 9.5 (9-10) / 11; "
+        "100,000: 0.5 (0.25-0.75) / 0.5 | 20: 0.5 |",
         "| `recall_ntm_lstm` | learned | 1 | 100,000 | 1,234 | 50,000: 8 / 11; 100,000: 0.5 / 0.5 | 20: 0.5 |",
         "| `ngrams_lstm` |  | 1 | 100,000 | 1,234 | 100,000: 4 / 4 | 20: 4 |",
         "| `sort_lstm` |  | 0 of 1; unfinished: not measured so far |  |  |  |  |",
