@@ -51,7 +51,7 @@ CELLS = {f"{cell.experiment}_{cell.start}".rstrip("_"): cell for cell in ALL}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", nargs="*", metavar="CELL", help="what to train; everything if not given")
-    parser.add_argument("--seeds", type=solve.seeds, default="1-1", help="first-last")
+    parser.add_argument("--seeds", type=solve.seeds, default="1", help="first-last, or one")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; more than 1 makes their seconds mean less")
     parser.add_argument("--only-record", action="store_true", help="run nothing")
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "paper")

@@ -35,7 +35,7 @@ MARKS = {"NTM, LSTM": "s", "NTM, feedforward": "^", "LSTM": "o"}  # of the paper
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", required=True, help="first-last")
+    parser.add_argument("--seeds", type=seeds, required=True, help="first-last, or one")
     parser.add_argument("--name", required=True, help="heading of the record")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; 1 for wall times that mean something")
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "solve")
@@ -44,8 +44,9 @@ def main() -> None:
 
     folder = options.folder / re.sub(r"\W+", "_", options.name.lower())
     with ThreadPoolExecutor(options.jobs) as pool:
-        runs = list(pool.map(lambda seed: run(folder, seed, options.overrides), seeds(options.seeds)))
-    command = ["python", "benchmarks/solve.py", "--seeds", options.seeds, "--name", options.name]
+        runs = list(pool.map(lambda seed: run(folder, seed, options.overrides), options.seeds))
+    told = f"{options.seeds[0]}-{options.seeds[-1]}"
+    command = ["python", "benchmarks/solve.py", "--seeds", told, "--name", options.name]
     command += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
     command += ["--folder", str(options.folder)] if options.folder != parser.get_default("folder") else []
     lines = record(options.name, shlex.join([*command, "--", *options.overrides]), runs, options.jobs)
@@ -57,9 +58,16 @@ def main() -> None:
 
 
 def seeds(told: str) -> range:
-    """From first to last: `1-10`."""
-    first, last = map(int, told.split("-"))
-    return range(first, last + 1)
+    """From first to last, `1-10`, or one alone, `7`.
+
+    Raises:
+        ArgumentTypeError: it is neither.
+    """
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", told)
+    chosen = range(int(found[1]), int(found[2] or found[1]) + 1) if found else ()
+    if not chosen:
+        raise argparse.ArgumentTypeError(f"{told} must be first-last or one seed. Write 1-10 or 7.")
+    return chosen
 
 
 def run(folder: Path, seed: int, overrides: list[str]) -> Run:

@@ -1,5 +1,6 @@
 """The benchmarks work: what they say is up to the machine."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -226,6 +227,17 @@ def test_a_machine_counts_down_as_far_as_it_learned_and_no_further():
     found, lefts = {1: said, 2: {**said, 10: 11.0}}, {seed: {10: [9.0]} for seed in (1, 2)}
     assert counting.rows({1: {10: 10.0}, 2: {10: 11.0}}, lefts) == [["10", "10.5 (10-11)", "1 of 2", "9"]]
     assert len(counting.picture(found, {1: {10: [10.0], 20: [12.0]}}, 10).axes) == 2
+
+
+@pytest.mark.parametrize(("told", "chosen"), [("3-5", [3, 4, 5]), ("7", [7]), ("7-7", [7])])
+def test_seeds_are_told_as_first_and_last_or_as_one(told, chosen):
+    assert list(solve.seeds(told)) == chosen
+
+
+@pytest.mark.parametrize("told", ["", "x", "3-", "5-3", "1,2"])
+def test_what_names_no_seeds_says_how_to_write_them(told):
+    with pytest.raises(argparse.ArgumentTypeError, match="must be first-last or one seed"):
+        solve.seeds(told)
 
 
 def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_what_is_missing(tmp_path):
