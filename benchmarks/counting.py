@@ -23,8 +23,7 @@ from measure import progress, put, table
 from torch import Tensor
 
 import summarize
-from evaluate import configuration, rebuild
-from ntm.checkpoints import read_checkpoint
+from evaluate import load
 from ntm.machine import Machine
 from tasks.base import Task, lengths
 
@@ -49,9 +48,9 @@ def main() -> None:
     left: dict[int, Left] = {}
     for run in runs:
         progress(f"seed {run.seed}")
-        task, machine = load(run.folder / "checkpoints" / "best.ckpt")
-        said[run.seed] = ends(task, machine, options.counts, options.size)
-        left[run.seed] = counter(task, machine, options.counts, options.size)
+        task, learner = load(str(run.folder / "checkpoints" / "best.ckpt"))
+        said[run.seed] = ends(task, learner.machine, options.counts, options.size)
+        left[run.seed] = counter(task, learner.machine, options.counts, options.size)
     command = ["python", "benchmarks/counting.py", str(options.folder), "--name", options.name]
     command += ["--counts", *map(str, options.counts)]
     image = f"images/counting_{options.folder.name}.png"
@@ -73,15 +72,6 @@ def main() -> None:
     ]
     put(solve.RECORDS, options.name, lines, "# Results\n")
     print("\n".join(lines))
-
-
-def load(path: Path) -> tuple[Task, Machine]:
-    """What a checkpoint's machine learned, and the machine."""
-    checkpoint = read_checkpoint(str(path))
-    cfg = configuration(checkpoint)
-    cfg.update(callbacks={}, output_dir=str(path.parent))  # where nothing is written
-    task, learner, _ = rebuild(cfg, checkpoint, str(path))
-    return task, learner.machine
 
 
 def questions(task: Task, count: int, size: int, seed: int) -> tuple[Float[Tensor, "batch time input"], int]:

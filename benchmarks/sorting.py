@@ -21,13 +21,13 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-import counting
 import solve
 import torch
 from measure import progress, put, table
 from torch import Tensor
 
 from callbacks.figures import FOCUSED
+from evaluate import load
 from ntm.machine import Machine
 from ntm.trace import Trace
 from tasks.sort import Sort
@@ -54,10 +54,10 @@ def main() -> None:
     rows = []
     for run in runs:
         progress(f"seed {run.seed}")
-        task, machine = counting.load(run.folder / "checkpoints" / "best.ckpt")
+        task, learner = load(str(run.folder / "checkpoints" / "best.ckpt"))
         assert isinstance(task, Sort)
         for length in options.lengths:
-            found = measure(task, machine, length, options.size)
+            found = measure(task, learner.machine, length, options.size)
             shares = [f"{100 * share:.0f}%" for share in found[:3]]
             rows.append([str(run.seed), str(length), *shares, f"{found.wrong:.3g}"])
     command = ["python", "benchmarks/sorting.py", str(options.folder), "--name", options.name]

@@ -15,6 +15,7 @@ from test_summarize import curve, start
 
 import summarize
 from conf.check import OUTCOME
+from evaluate import load
 
 sys.path.append(str(ROOT / "benchmarks"))
 
@@ -215,11 +216,11 @@ def test_places_of_vectors_are_told_from_places_that_they_share():
 
 
 def test_a_machine_counts_down_as_far_as_it_learned_and_no_further():
-    task, machine = counting.load(ROOT / "models/repeat_copy.ckpt")
-    said = counting.ends(task, machine, [1, 7, 10, 20], size=4)
+    task, learner = load(str(ROOT / "models/repeat_copy.ckpt"))
+    said = counting.ends(task, learner.machine, [1, 7, 10, 20], size=4)
     assert {count: said[count] for count in (1, 7, 10)} == {1: 1, 7: 7, 10: 10}
     assert said[20] < 20
-    left = counting.counter(task, machine, [3, 7, 20], size=4)
+    left = counting.counter(task, learner.machine, [3, 7, 20], size=4)
     for count in (3, 7):
         assert left[count] == pytest.approx(range(count, -1, -1), abs=0.5)
     assert len(left[20]) == 21
