@@ -272,7 +272,8 @@ def report(title: str, lines: list[str], record: bool) -> None:
 
 
 def put(file: Path, name: str, lines: list[str], opening: str) -> None:
-    """Write a section into a document, in the place of an older one of that name."""
+    """Write a section into a document, in the place of an older one of that name. Paths are those of the checkout."""
+    lines = [line.replace(f"{ROOT}{os.sep}", "") for line in lines]
     mark = re.sub(r"\W+", "-", name.lower())
     section = "\n".join([f"<!-- begin {mark} -->", *lines, f"<!-- end {mark} -->"])
     text = file.read_text(encoding="utf-8") if file.exists() else opening

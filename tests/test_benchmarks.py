@@ -62,6 +62,12 @@ def test_training_changes_weights_and_inference_does_not(monkeypatch):
         assert torch.equal(before, made[-1].output.weight) != training
 
 
+def test_a_record_names_no_folder_outside_of_the_checkout(tmp_path):
+    file = tmp_path / "records.md"
+    measure.put(file, "One", [f"failed: see {ROOT / 'outputs' / 'last.ckpt'}"], "# Records\n")
+    assert f"failed: see {Path('outputs/last.ckpt')}" in file.read_text().splitlines()
+
+
 def test_a_record_takes_the_place_of_the_older_one_and_leaves_the_others(tmp_path):
     file = tmp_path / "records.md"
     for name, line in (("One", "1"), ("Two, more", "2"), ("One", r"3 \1")):
