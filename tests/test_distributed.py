@@ -50,6 +50,7 @@ def test_two_processes_learn_what_one_does_from_both_their_batches(optimizer, tm
 def test_jobs_of_a_sweep_may_have_two_processes_each_and_go_on_too(tmp_path):
     study = (
         "experiment=study/practice",
+        "controller=lstm",
         "task.sparse_rate=0",
         "task.noise=0",
     )  # by itself a sweep
