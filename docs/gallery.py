@@ -220,7 +220,7 @@ def gallery(words: list[str], folder: Path) -> None:
             lines += [caption, "", f"![{alt}](images/{path.name})", ""]
         sections[name] = "\n".join(lines)
     opening = "# Gallery\n\nDrawn by `python docs/gallery.py TASK=CHECKPOINT ...` from trained machines.\n"
-    opening += "[How to read the pictures](../README.md#how-to-read-the-pictures).\n"
+    opening += "A command is of its commit. [How to read the pictures](../README.md#how-to-read-the-pictures).\n"
     page.write_text("\n## ".join([opening, *sections.values()]))
 
 

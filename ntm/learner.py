@@ -106,8 +106,8 @@ class Learner(L.LightningModule):
             taken = "the step before made it so" if name.startswith("weight") else "no weight has taken it"
             raise FloatingPointError(
                 f"{name} is not finite in step {self.global_step + 1}; {taken}. The last good checkpoint: {newest}. "
-                "Lower optimizer.lr or, with a memory, set memory.gradient_clip_val, which bounds a gradient as it is "
-                "made: 0.01 for a mean, 10 for a sum."
+                "Lower optimizer.lr or, with a memory, set or lower memory.gradient_clip_val, which bounds a gradient "
+                "as it is made: 0.01 for a mean, 10 for a sum."
             )
 
     def optimizer_step(self, *step: Any, **kwargs: Any) -> None:
