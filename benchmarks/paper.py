@@ -6,11 +6,15 @@
 
 As many sequences as it takes to see where a curve goes: fewer than the paper's million. The paper does not say where
 the heads of an NTM focus before the first step, so each is tried with weightings that start on slot 0 (`one_hot`) and
-with weightings that learn their start (`learned`). The runs are kept in outputs/paper, or in `--folder`; what was
-killed goes on where it stopped.
+with weightings that learn their start (`learned`). The runs are in outputs/paper, or in `--folder`; what was killed
+goes on where it stopped. What a record is made of stays in docs/runs/paper, a few kilobytes a run, so that a record can
+grow over weeks and machines: a run that is there is not run again.
 """
 
 import argparse
+import csv
+import json
+import shutil
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -20,6 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import solve
 from measure import ROOT, put, table
 
+from callbacks.metrics import read_rows, whole
+from conf.check import OUTCOME
 from summarize import Curve, Run, read_runs, spread
 
 if TYPE_CHECKING:
@@ -30,6 +36,8 @@ MODELS = {"ntm_lstm": "NTM, LSTM", "ntm_feedforward": "NTM, feedforward", "lstm"
 STARTS = {"ntm_lstm": ("one_hot", "learned"), "ntm_feedforward": ("one_hot", "learned"), "lstm": ("",)}
 NAME = "The paper's settings"
 IMAGE = "images/results_paper.png"
+KEPT = ROOT / "docs" / "runs" / "paper"
+MEASURES = ("sequences", "val/bits", "val/error_bits", "val/optimal_bits")
 
 
 class Cell(NamedTuple):
@@ -62,10 +70,14 @@ def main() -> None:
 
     if not options.only_record:
         chosen = product(options.cells or CELLS, options.seeds)
+        missing = [(cell, seed) for cell, seed in chosen if not (KEPT / cell / str(seed) / "results.json").exists()]
         with ThreadPoolExecutor(options.jobs) as pool:
-            list(pool.map(lambda which: solve.run(options.folder / which[0], which[1], words(which[0])), chosen))
-    solve.finished(options.folder)
-    runs = {cell: found for cell in CELLS if (found := read_runs(options.folder / cell))}
+            list(pool.map(lambda which: solve.run(options.folder / which[0], which[1], words(which[0])), missing))
+    for cell in CELLS:
+        for run in read_runs(options.folder / cell):
+            keep(run, KEPT / cell / str(run.seed))
+    solve.finished(KEPT)
+    runs = {cell: found for cell in CELLS if (found := read_runs(KEPT / cell))}
     lines = record(runs, options.jobs)
     solve.save(picture(runs), solve.RECORDS.parent / IMAGE)
     put(solve.RECORDS, NAME, lines, "# Results\n")
@@ -77,6 +89,21 @@ def words(cell: str) -> list[str]:
     which = CELLS[cell]
     start = [f"memory.initial_weighting={which.start}"] if which.start else []
     return [f"experiment=paper/{which.experiment}", *start, f"trainer.max_steps={SEQUENCES[which.task]}"]
+
+
+def keep(run: Run, place: Path) -> None:
+    """Copy of a run what a record is made of: its configuration, how it ended, and what was held out over time."""
+    (place / ".hydra").mkdir(parents=True, exist_ok=True)
+    for name in (".hydra/config.yaml", ".hydra/overrides.yaml", OUTCOME):
+        if (run.folder / name).exists():
+            shutil.copyfile(run.folder / name, place / name)
+    with whole(place / "metrics.csv") as half, half.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, MEASURES, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(row for row in read_rows(run.folder / "metrics.csv") if row.get("val/bits"))
+    if run.results:
+        results = {key: value for key, value in run.results.items() if key != "command"}  # it names folders
+        (place / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 def record(runs: dict[str, list[Run]], jobs: int) -> list[str]:

@@ -265,9 +265,15 @@ def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_wh
         if costs:
             test = {"bits": costs[1], "error_bits": 0.5} | ({"optimal_bits": 133.0} if best else {})
             results = {"sequences": 100_000, "seconds": 1234.0, "seconds_to_solution": None, "test": {"20": test}}
-            (folder / "results.json").write_text(json.dumps(results | {"versions": {}, "commit": "abc"}))
+            made = {"versions": {}, "commit": "abc", "command": f"train.py hydra.sweep.dir={tmp_path}"}
+            (folder / "results.json").write_text(json.dumps(results | made))
     runs = {cell: found for cell in paper.CELLS if (found := summarize.read_runs(tmp_path / cell))}
     lines = paper.record(runs, 1)
+    for run in [run for found in runs.values() for run in found]:
+        paper.keep(run, tmp_path / "kept" / run.folder.relative_to(tmp_path))
+    kept = {cell: found for cell in runs if (found := summarize.read_runs(tmp_path / "kept" / cell))}
+    assert paper.record(kept, 1) == lines  # of what is kept, which has no folder's name in it
+    assert not any(str(tmp_path) in path.read_text() for path in (tmp_path / "kept").rglob("*") if path.is_file())
     assert lines[2].strip() == "python benchmarks/paper.py --seeds 1-2"
     assert [line for line in lines if line.startswith("| `")] == [
         "| `recall_ntm_lstm` | one_hot | 2 | 100,000 | 1,234 | 50,000: 9.5 (9-10) / 11; "
