@@ -74,7 +74,7 @@ STEP, WIDEST = 0.13, 9.5  # of a step, and of all
 
 
 def signed(*values: Tensor) -> Scale:
-    """Around 0: to 1 either way, which an add vector never leaves, or to the next half for what does."""
+    """Around 0: to 1 either way, which a squashed add vector never leaves, or to the next half for what does."""
     limit = max(1, *(ceil(2 * v.nan_to_num().abs().max()) / 2 for v in values))
     return {"cmap": SIGNED, "vmin": -limit, "vmax": limit}
 

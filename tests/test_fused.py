@@ -44,6 +44,7 @@ def machine(
     initial="learned",
     weighting="learned",
     gradient_clip_val=None,
+    squash=True,
     seed=0,
 ) -> Machine:
     torch.manual_seed(seed)
@@ -62,6 +63,7 @@ def machine(
         initial_constant=1e-6,
         initial_std=0.3,
         gradient_clip_val=gradient_clip_val,
+        squash=squash,
     )
     shape = {"hidden_size": hidden_size, "num_layers": num_layers}
     state = {"initial_state": initial, "initial_std": 0.3}
@@ -182,8 +184,19 @@ def test_agrees_with_eager_over_controller_sizes(controller, hidden_size):
     assert_agrees(machine(controller, hidden_size=hidden_size, seed=2), batch=5, time=5)
 
 
-def test_agrees_with_eager_at_the_paper_s_size():
-    assert_agrees(machine(hidden_size=100, num_slots=128, slot_width=20), batch=9, time=41)
+@pytest.mark.parametrize("squash", [True, False])
+def test_agrees_with_eager_at_the_paper_s_size(squash):
+    assert_agrees(machine(hidden_size=100, num_slots=128, slot_width=20, squash=squash), batch=9, time=41)
+
+
+@pytest.mark.parametrize("controller", ["lstm", "gru", "feedforward"])
+@pytest.mark.parametrize("addressing", ["content_and_location", "content"])
+def test_agrees_with_eager_where_keys_and_add_vectors_have_no_range(controller, addressing):
+    settings = {"num_slots": 33, "num_read_heads": 2, "num_write_heads": 3, "addressing": addressing}
+    free = machine(controller, **settings, squash=False)
+    with torch.no_grad():
+        free.interface.weight.mul_(4)  # beyond what tanh would leave
+    assert_agrees(free, batch=9, time=17)
 
 
 @pytest.mark.parametrize("controller", ["lstm", "gru", "feedforward"])

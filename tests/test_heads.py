@@ -15,6 +15,7 @@ def heads(**settings) -> Heads:
         "slot_width": WIDTH,
         "shift_range": SHIFTS,
         "by_location": True,
+        "squash": True,
     }
     return Heads(**defaults | settings)
 
@@ -34,6 +35,17 @@ def test_every_number_of_the_interface_says_one_thing():
     assert (jacobian != 0).any(dim=0).all()  # no number is ignored
     rows = (jacobian != 0).sum(dim=1)
     assert set(rows.tolist()) == {1, SHIFTS}  # each value has one source, but for a softmax over the shifts
+
+
+def test_keys_and_add_vectors_are_what_was_said_where_nothing_squashes_them():
+    interface = 100 * torch.randn(5, heads().interface_size)
+    said, squashed = heads(squash=False).cut(interface), heads().cut(interface)
+    for free, bounded in ((said.write.k, squashed.write.k), (said.read.k, squashed.read.k), (said.a, squashed.a)):
+        assert torch.equal(free.tanh(), bounded)
+        assert torch.isin(free, interface).all()
+    for part, other in ((said.write, squashed.write), (said.read, squashed.read)):
+        assert all(torch.equal(getattr(part, name), getattr(other, name)) for name in ("beta", "g", "s", "gamma"))
+    assert torch.equal(said.e, squashed.e)
 
 
 def test_the_pieces_have_the_shapes_of_their_heads():

@@ -100,6 +100,7 @@ def sizes(machine: Any, slots: int) -> Sizes:
             width=heads.slot_width,
             shifts=heads.shift_range,
             by_location=heads.by_location,
+            squash=heads.squash,
         ),
     )
 

@@ -1,7 +1,7 @@
 """The interface vector of one sequence at one step, cut and squashed as `ntm.heads` does; and its gradient.
 
 `p` is what the controller said, `q` the same numbers put in their range: k, beta, (g, s, gamma), e, a, each piece for
-all heads, the write heads first.
+all heads, the write heads first. Where the layout says `squash`, k and a pass through tanh.
 """
 
 from typing import NamedTuple
@@ -27,20 +27,7 @@ class Layout(NamedTuple):
     width: int
     shifts: int
     by_location: bool
-
-
-# What the key and the add vector pass through: change it here, and in `ntm.heads`.
-
-
-@stage
-def bound(x):
-    return tanh(x)
-
-
-@stage
-def bound_slope(y):
-    """The slope of `bound` where its value is y."""
-    return 1.0 - y * y
+    squash: bool
 
 
 @stage
@@ -49,7 +36,8 @@ def squash_forward(p, q, b, step, layout):
     for start, count in ((layout.k, heads * width), (layout.a, layout.write_heads * width)):
         for n in range(0, count, LANES):
             here, rest = (b, step, start + n), count - n
-            store_first(q, here, bound(load_first(p, here, rest)), rest)
+            x = load_first(p, here, rest)
+            store_first(q, here, tanh(x) if layout.squash else x, rest)
     for n in range(0, layout.write_heads * width, LANES):
         here, rest = (b, step, layout.e + n), layout.write_heads * width - n
         store_first(q, here, sigmoid(load_first(p, here, rest)), rest)
@@ -86,11 +74,12 @@ def shift_softmax(p, q, b, step, start, count):
 def squash_backward(p, q, dp, b, step, clip, layout):
     """Turn the gradient of q, in `dp`, into the gradient of p, each number of it between -clip and clip."""
     heads, width = layout.heads, layout.width
-    for start, count in ((layout.k, heads * width), (layout.a, layout.write_heads * width)):
-        for n in range(0, count, LANES):
-            here, rest = (b, step, start + n), count - n
-            slope = bound_slope(load_first(q, here, rest))
-            store_first(dp, here, load_first(dp, here, rest) * slope, rest)
+    if layout.squash:
+        for start, count in ((layout.k, heads * width), (layout.a, layout.write_heads * width)):
+            for n in range(0, count, LANES):
+                here, rest = (b, step, start + n), count - n
+                y = load_first(q, here, rest)
+                store_first(dp, here, load_first(dp, here, rest) * (1.0 - y * y), rest)
     for n in range(0, layout.write_heads * width, LANES):
         here, rest = (b, step, layout.e + n), layout.write_heads * width - n
         y = load_first(q, here, rest)

@@ -54,6 +54,8 @@ class MatrixMemory(Memory):
     128)`, is another number of them in every step, lest a machine count on one: on a head that comes round after 24,
     say. Where every slot has a start of its own, random or learned, a machine must learn in all of them.
 
+    `squash` passes keys and add vectors through tanh. The paper gives them no range.
+
     `gradient_clip_val` bounds, at every step of the backward pass, each number of the gradient that reaches what the
     heads are told (section 4.6: "during the training backward pass"). What grows from step to step must pass there.
     """
@@ -75,7 +77,9 @@ class MatrixMemory(Memory):
         initial_reads: Kind,
         initial_constant: float,
         initial_std: NonNegativeFloat,
-        gradient_clip_val: PositiveFloat | None = None,  # checkpoints from before it was there say nothing of it
+        # Checkpoints from before these were there say nothing of them.
+        squash: bool = True,
+        gradient_clip_val: PositiveFloat | None = None,
     ):
         super().__init__()
         if shift_range % 2 == 0:
@@ -115,6 +119,7 @@ class MatrixMemory(Memory):
             slot_width=slot_width,
             shift_range=shift_range,
             by_location=addressing == "content_and_location",
+            squash=squash,
         )
         self.interface_size = self.heads.interface_size
         self.read_size = num_read_heads * slot_width
