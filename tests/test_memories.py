@@ -253,19 +253,18 @@ def test_sizes_that_make_no_memory_are_refused_with_the_rule(settings, words):
     assert all(word in str(refusal.value) for word in words)
 
 
-def test_what_the_backward_pass_brings_to_the_heads_is_cut_at_every_step():
+def test_what_the_backward_pass_brings_to_the_heads_and_their_weightings_is_cut_at_every_step():
     torch.manual_seed(0)
     told = torch.randn(5, 2, matrix_memory().interface_size, dtype=torch.float64)
 
     def brought(memory, bound=None):
-        """The gradient of every step's interface; cut by hand at the end of each step, where there is a bound."""
+        """The gradient of every step's interface; it and the weightings' cut by hand, where there is a bound."""
         leaves = [interface.clone().requires_grad_() for interface in told]
-        if bound:
-            for leaf in leaves:
-                leaf.register_hook(lambda d: d.clamp(-bound, bound))
         state = memory.initial_state(2)
         for interface in leaves:
             state = memory(interface, state)
+            for tensor in (interface, state.w_write, state.w_read) if bound else ():
+                tensor.register_hook(lambda d: d.clamp(-bound, bound))
         (1000 * state.r + state.w_read.sum()).sum().backward()
         return state.r.detach(), torch.stack([leaf.grad for leaf in leaves])
 
@@ -277,5 +276,29 @@ def test_what_the_backward_pass_brings_to_the_heads_is_cut_at_every_step():
     r_bound, cut = brought(bound)
     assert torch.equal(r, r_bound)
     assert whole.abs().max() > 0.5
-    assert_close(cut, whole.clamp(-0.5, 0.5))  # each step is told its own, so nothing else changes
+    assert cut.abs().max() == 0.5
     assert_close(brought(free, 0.5)[1], cut)
+    assert not torch.allclose(cut, whole.clamp(-0.5, 0.5))  # the weightings' has its part in it
+
+
+def test_the_gradient_of_an_even_focus_that_is_sharpened_again_and_again_stays_finite():
+    """By location alone, with gamma 20: each step multiplies it by 20, and float32 ends after 30 of them."""
+    torch.manual_seed(0)
+    memory = matrix_memory(initial_weighting="uniform", num_slots=4)
+    told = torch.zeros(60, 1, memory.interface_size)
+    k, _, g, _, gamma, _, _ = told.split(memory.heads.sizes, dim=-1)
+    k += 1
+    g -= 20
+    gamma += 20
+
+    def finite(bound):
+        memory.gradient_clip_val = bound
+        leaf = told.clone().requires_grad_()
+        state = memory.initial_state(1)
+        for interface in leaf:
+            state = memory(interface, state)
+        state.r.sum().backward()
+        return leaf.grad.isfinite().all()
+
+    assert not finite(None)
+    assert finite(10.0)

@@ -65,3 +65,9 @@ def softplus(x):
     e = exp(0.0 - magnitude(x))
     u = 1.0 + e
     return larger(x, spread(0.0)) + log(u) + (e - (u - 1.0)) / u
+
+
+@stage
+def within(x, bound):
+    """x, cut to [-bound, bound]."""
+    return larger(smaller(x, spread(bound)), spread(-bound))

@@ -19,6 +19,7 @@ from ntm.fused.cells import (
     lstm_forward,
 )
 from ntm.fused.compiled import kernel, stage
+from ntm.fused.elementary import within
 from ntm.fused.interface import squash_backward, squash_forward
 from ntm.fused.parameters import Array, operand_size, start_forward, start_of
 from ntm.fused.products import multiply_add
@@ -28,9 +29,11 @@ from ntm.fused.simd import (
     copy,
     fetch,
     flush_denormals,
+    load,
     load_first,
     restore_denormals,
     spread,
+    store,
     store_first,
 )
 
@@ -379,6 +382,8 @@ def address_backward(b, lane, t, at, start, stop, tape, gradients, scratch, size
     M, scale, ring, dw_c, spare = scratch.M, scratch.scale, scratch.ring, scratch.dw_c, scratch.spare
     for head in range(start, stop):
         read = (head - layout.write_heads) * layout.width
+        for n in range(0, dw.shape[2], LANES):
+            store(dw, (b, head, n), within(load(dw, (b, head, n)), sizes.clip))
         if layout.by_location:
             location_backward(q, dq, w_c, w, dw, dw_c, ring, b, t, t, t + 1, head, layout, sizes.slots)
             content_backward(

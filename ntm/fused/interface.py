@@ -7,8 +7,8 @@ all heads, the write heads first. Where the layout says `squash`, k and a pass t
 from typing import NamedTuple
 
 from ntm.fused.compiled import stage
-from ntm.fused.elementary import exp, sigmoid, softplus, tanh
-from ntm.fused.simd import LANES, larger, load_first, smaller, spread, store_first, total
+from ntm.fused.elementary import exp, sigmoid, softplus, tanh, within
+from ntm.fused.simd import LANES, load_first, spread, store_first, total
 
 
 class Layout(NamedTuple):
@@ -107,4 +107,4 @@ def squash_backward(p, q, dp, b, step, clip, layout):
                 store_first(dp, here, y, rest)
     for n in range(0, layout.size, LANES):
         here, rest = (b, step, n), layout.size - n
-        store_first(dp, here, larger(smaller(load_first(dp, here, rest), spread(clip)), spread(-clip)), rest)
+        store_first(dp, here, within(load_first(dp, here, rest), clip), rest)

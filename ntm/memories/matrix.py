@@ -57,7 +57,8 @@ class MatrixMemory(Memory):
     `squash` passes keys and add vectors through tanh. The paper gives them no range.
 
     `gradient_clip_val` bounds, at every step of the backward pass, each number of the gradient that reaches what the
-    heads are told (section 4.6: "during the training backward pass"). What grows from step to step must pass there.
+    heads are told and where they focus (section 4.6: "during the training backward pass"). What grows from step to step
+    must pass there: sharpening alone multiplies the gradient of an even focus by gamma.
     """
 
     @validate_call
@@ -149,9 +150,7 @@ class MatrixMemory(Memory):
         shortened = device != "meta" and torch.is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if shortened else nullcontext():
             interface = interface.to(state.M.dtype)
-            if self.gradient_clip_val is not None:
-                interface = Clipped.apply(interface, self.gradient_clip_val)
-            heads = self.heads.cut(interface)
+            heads = self.heads.cut(self.clipped(interface))
             w_write = self.address(heads.write, state.M, state.w_write)
             M = equations.add(equations.erase(state.M, w_write, heads.e), w_write, heads.a)
             M_read = M if self.order == "write_then_read" else state.M
@@ -167,10 +166,14 @@ class MatrixMemory(Memory):
         """Find by content, then move by location: figure 2 of the paper, from left to right."""
         w_c = equations.content_weighting(head.k, head.beta, M)
         if not self.heads.by_location:
-            return w_c
+            return self.clipped(w_c)
         w_g = equations.interpolate(head.g, w_c, w_prev)
         w_shifted = equations.shift(head.s, w_g)
-        return equations.sharpen(head.gamma, w_shifted)
+        return self.clipped(equations.sharpen(head.gamma, w_shifted))
+
+    def clipped(self, x: Tensor) -> Tensor:
+        """x as it is, its gradient within the bound, if there is one."""
+        return x if self.gradient_clip_val is None else Clipped.apply(x, self.gradient_clip_val)
 
     def reads(self, state: MatrixState) -> Float[Tensor, "batch reads"]:
         return state.r.flatten(1)
