@@ -263,8 +263,10 @@ def test_what_the_backward_pass_brings_to_the_heads_and_their_weightings_is_cut_
         state = memory.initial_state(2)
         for interface in leaves:
             state = memory(interface, state)
-            for tensor in (interface, state.w_write, state.w_read) if bound else ():
-                tensor.register_hook(lambda d: d.clamp(-bound, bound))
+            if bound:
+                interface.register_hook(lambda d: d.clamp(-bound, bound))
+                for w in (state.w_write, state.w_read):
+                    w.register_hook(lambda d: d.clamp(-100 * bound, 100 * bound))
         (1000 * state.r + state.w_read.sum()).sum().backward()
         return state.r.detach(), torch.stack([leaf.grad for leaf in leaves])
 

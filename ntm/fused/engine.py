@@ -31,6 +31,7 @@ from ntm.fused.episode import (
 from ntm.fused.interface import Layout
 from ntm.fused.parameters import Sizes, Weights, pack, unpack
 from ntm.fused.simd import LANES
+from ntm.memories.matrix import WIDER
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def sizes(machine: Any, slots: int) -> Sizes:
     k, beta = next(pieces), next(pieces)
     g, s, gamma = (next(pieces), next(pieces), next(pieces)) if heads.by_location else (0, 0, 0)
     e, a, size = pieces
+    clip = np.inf if memory.gradient_clip_val is None else memory.gradient_clip_val
     return Sizes(
         cell=cell,
         layers=len(layers),
@@ -85,7 +87,8 @@ def sizes(machine: Any, slots: int) -> Sizes:
         outputs=machine.output.out_features,
         slots=slots,
         write_then_read=memory.order == "write_then_read",
-        clip=np.float32(np.inf if memory.gradient_clip_val is None else memory.gradient_clip_val),
+        clip=np.float32(clip),
+        clip_w=np.float32(WIDER * clip),
         layout=Layout(
             k=k,
             beta=beta,

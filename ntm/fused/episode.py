@@ -383,7 +383,7 @@ def address_backward(b, lane, t, at, start, stop, tape, gradients, scratch, size
     for head in range(start, stop):
         read = (head - layout.write_heads) * layout.width
         for n in range(0, dw.shape[2], LANES):
-            store(dw, (b, head, n), within(load(dw, (b, head, n)), sizes.clip))
+            store(dw, (b, head, n), within(load(dw, (b, head, n)), sizes.clip_w))
         if layout.by_location:
             location_backward(q, dq, w_c, w, dw, dw_c, ring, b, t, t, t + 1, head, layout, sizes.slots)
             content_backward(

@@ -32,6 +32,7 @@ class Sizes(NamedTuple):
     slots: int  # without those that fill up the last vector
     write_then_read: bool
     clip: np.float32  # bound of the gradient of each number of an interface, at every step
+    clip_w: np.float32  # and of a weighting
     layout: Layout
 
 

@@ -16,6 +16,7 @@ from ntm.initial import Initial, InitialWeighting, Kind, WeightingKind
 from ntm.memories.base import Memory
 from ntm.trace import MemoryTrace
 
+WIDER = 100.0  # times as much may reach a weighting as a head: it is a sum over the numbers of a slot, of 1 to 10 each
 GOLDEN = (sqrt(5) - 1) / 2  # its multiples fall evenly between whole numbers, and no two alike
 
 
@@ -57,8 +58,8 @@ class MatrixMemory(Memory):
     `squash` passes keys and add vectors through tanh. The paper gives them no range.
 
     `gradient_clip_val` bounds, at every step of the backward pass, each number of the gradient that reaches what the
-    heads are told and where they focus (section 4.6: "during the training backward pass"). What grows from step to step
-    must pass there: sharpening alone multiplies the gradient of an even focus by gamma.
+    heads are told (section 4.6: "during the training backward pass"), and a hundred times that their weightings'. What
+    grows from step to step must pass there: sharpening alone multiplies the gradient of an even focus by gamma.
     """
 
     @validate_call
@@ -166,14 +167,14 @@ class MatrixMemory(Memory):
         """Find by content, then move by location: figure 2 of the paper, from left to right."""
         w_c = equations.content_weighting(head.k, head.beta, M)
         if not self.heads.by_location:
-            return self.clipped(w_c)
+            return self.clipped(w_c, WIDER)
         w_g = equations.interpolate(head.g, w_c, w_prev)
         w_shifted = equations.shift(head.s, w_g)
-        return self.clipped(equations.sharpen(head.gamma, w_shifted))
+        return self.clipped(equations.sharpen(head.gamma, w_shifted), WIDER)
 
-    def clipped(self, x: Tensor) -> Tensor:
-        """x as it is, its gradient within the bound, if there is one."""
-        return x if self.gradient_clip_val is None else Clipped.apply(x, self.gradient_clip_val)
+    def clipped(self, x: Tensor, times: float = 1.0) -> Tensor:
+        """x as it is, its gradient within so many times the bound, if there is one."""
+        return x if self.gradient_clip_val is None else Clipped.apply(x, times * self.gradient_clip_val)
 
     def reads(self, state: MatrixState) -> Float[Tensor, "batch reads"]:
         return state.r.flatten(1)
