@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from conf.check import ConfigError, check_settings, cli, explained, instantiate, is_pruned
-from conf.resume import changes, holding, is_own
+from conf.resume import changes, check_meaning, holding, is_own
 from hydra_plugins.ntm_lab.job import name_in_wandb, run_job
 
 if TYPE_CHECKING:
@@ -165,7 +165,10 @@ def begun(cfg: DictConfig, learner: "Learner") -> "dict[str, Tensor]":
     from ntm.checkpoints import read_checkpoint
 
     with explained("weights", cfg):
-        return learner.taken(read_checkpoint(cfg.weights, "weights")["state_dict"], f"weights={cfg.weights}")
+        checkpoint = read_checkpoint(cfg.weights, "weights")
+        weights = learner.taken(checkpoint["state_dict"], f"weights={cfg.weights}")
+    check_meaning(cfg, checkpoint["config"])
+    return weights
 
 
 def begin(cfg: DictConfig, trainer: "Trainer") -> None:

@@ -75,10 +75,11 @@ def main() -> None:
             list(pool.map(lambda which: solve.run(options.folder / which[0], which[1], words(which[0])), missing))
     for cell in CELLS:
         for run in read_runs(options.folder / cell):
-            keep(run, KEPT / cell / str(run.seed))
-    solve.finished(KEPT)
+            keep(run, KEPT / cell / str(run.seed), options.jobs)
     runs = {cell: found for cell in CELLS if (found := read_runs(KEPT / cell))}
-    lines = record(runs, options.jobs)
+    if not runs:
+        raise SystemExit(f"no run has ended in {options.folder}. Leave --only-record out, or name a --folder of runs.")
+    lines = record(runs)
     solve.save(picture(runs), solve.RECORDS.parent / IMAGE)
     put(solve.RECORDS, NAME, lines, "# Results\n")
     print("\n".join(lines))
@@ -91,22 +92,31 @@ def words(cell: str) -> list[str]:
     return [f"experiment=paper/{which.experiment}", *start, f"trainer.max_steps={SEQUENCES[which.task]}"]
 
 
-def keep(run: Run, place: Path) -> None:
-    """Copy of a run what a record is made of: its configuration, how it ended, and what was held out over time."""
+def keep(run: Run, place: Path, jobs: int) -> None:
+    """Copy of a run that has ended, unless it is there, what a record is made of; no folder of this machine is named.
+
+    That is its configuration, where it ran and how it ended, and what was held out over time.
+    """
+    if (place / "results.json").exists() or run.outcome.startswith("unfinished"):
+        return
     (place / ".hydra").mkdir(parents=True, exist_ok=True)
-    for name in (".hydra/config.yaml", ".hydra/overrides.yaml", OUTCOME):
-        if (run.folder / name).exists():
-            shutil.copyfile(run.folder / name, place / name)
+    for name in (".hydra/config.yaml", ".hydra/overrides.yaml"):
+        shutil.copyfile(run.folder / name, place / name)
     with whole(place / "metrics.csv") as half, half.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, MEASURES, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(row for row in read_rows(run.folder / "metrics.csv") if row.get("val/bits"))
-    if run.results:
-        results = {key: value for key, value in run.results.items() if key != "command"}  # it names folders
-        (place / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if run.results is None:
+        told = run.outcome.replace(f"{run.folder.absolute()}/", "")
+        (place / OUTCOME).write_text(f"{told}\n", encoding="utf-8")
+        return
+    results = {key: value for key, value in run.results.items() if key != "command"}
+    results["ran_on"] = solve.ran_on(jobs)
+    with whole(place / "results.json") as half:
+        half.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def record(runs: dict[str, list[Run]], jobs: int) -> list[str]:
+def record(runs: dict[str, list[Run]]) -> list[str]:
     """A section of a document: a row for every experiment, and the learning curves."""
     rows = []
     for cell, found in runs.items():
@@ -124,7 +134,6 @@ def record(runs: dict[str, list[Run]], jobs: int) -> list[str]:
     everything = [run for found in runs.values() for run in found]
     tried = sorted({run.seed for run in everything})
     told = "python benchmarks/paper.py" + (f" --seeds {tried[0]}-{tried[-1]}" if tried != [1] else "")
-    told += f" --jobs {jobs}" if jobs > 1 else ""
     headings = [
         "experiment",
         "start",
@@ -140,11 +149,11 @@ def record(runs: dict[str, list[Run]], jobs: int) -> list[str]:
         "",
         f"    {told}",
         "",
-        solve.made([run.results for run in everything if run.results], jobs),
+        solve.made([run.results for run in everything if run.results]),
         "",
         "The settings of the paper's tables: one sequence a step, Graves' RMSProp, gradients clipped to 10 (what "
-        "reaches the heads at every step of the backward pass, and the finished ones), learned initial states, no "
-        "schedule and no early end, for a tenth or a fifth of a million sequences.",
+        "reaches the heads at every step of the backward pass, their weightings to 1,000, and the finished ones), "
+        "learned initial states, no schedule and no early end, for a tenth or a fifth of a million sequences.",
         "",
         *table(headings, rows),
         "",

@@ -192,11 +192,17 @@ def each(runs: list[Run], headings: list[str], cells: Callable[[Run, dict[str, A
     return table(headings, [[str(run.seed), *row] for run, row in zip(runs, rows, strict=True)])
 
 
-def made(results: list[dict[str, Any]], jobs: int) -> str:
+def made(results: list[dict[str, Any]], jobs: int = 1) -> str:
     """When and on what these results were made."""
-    versions = ", ".join(f"{key} {value}" for key, value in results[0]["versions"].items())
+    versions = "; ".join(sorted({", ".join(f"{name} {v}" for name, v in r["versions"].items()) for r in results}))
+    machines = "; ".join(sorted({r.get("ran_on", ran_on(jobs)) for r in results}))
     commits = sorted({str(r["commit"])[:10] + ("-dirty" if "dirty" in str(r["commit"]) else "") for r in results})
-    return f"{date.today()}, commit {', '.join(commits)}, {processor()}, {jobs} run(s) at a time; {versions}."
+    return f"{date.today()}, commit {', '.join(commits)}, {machines}; {versions}."
+
+
+def ran_on(jobs: int) -> str:
+    """This machine, and how many runs shared it."""
+    return f"{processor()}, {jobs} run(s) at a time"
 
 
 def picture(runs: list[Run]) -> "Figure":

@@ -297,7 +297,7 @@ def addressing(trace: Trace) -> Figure:
         ("shift", "shift\n(slots)", (-1.1 * reach, 1.1 * reach)),
         ("sharpening", "sharpening", (1, None)),
         ("erase", "erase", (-0.05, 1.05)),
-        ("add", "add\n(size)", (-0.05, 1.05)),
+        ("add", "add\n(size)", (0, None)),
     ]
     figure, rows = timelines(len(trace.inputs), [0.7] * len(panels))
     measured = over_steps(memory)

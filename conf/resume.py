@@ -38,6 +38,8 @@ ONE_RUN = "hydra.mode=RUN"  # whatever a job's experiment says: it may be a whol
 # The state of these is in a checkpoint, and no change of theirs would take effect.
 CANNOT_CHANGE = ("scheduler", "optimizer")
 EXCEPT = ("optimizer.lr",)  # the learner sees to this one
+# What weights mean, and their names and sizes do not tell; and what it was before there was a choice.
+MEANING = {"memory.order": "write_then_read", "memory.squash": True}
 
 held: set[Path] = set()  # folders that this process keeps to itself
 
@@ -157,6 +159,7 @@ def changes(cfg: DictConfig, before: dict[str, Any]) -> list[str]:
     old = OmegaConf.create(before)
     old.output_dir = cfg.output_dir
     one, other = (dict(leaves(config)) for config in (old, cfg))
+    one = {key: before for key, before in MEANING.items() if key in other} | one
     differing = [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]
     said = {key: f"{key}={other.get(key)} (it was {one.get(key)})" for key in differing}
     watching = [name for name in {*old.callbacks, *cfg.callbacks} if all(only_looks(name, c) for c in (old, cfg))]
@@ -174,6 +177,18 @@ def changes(cfg: DictConfig, before: dict[str, Any]) -> list[str]:
             f"Give the old values, or allow it: allow=[{','.join(refused)}]."
         )
     return [*said.values()]
+
+
+def check_meaning(cfg: DictConfig, before: dict[str, Any]) -> None:
+    """Raise a ConfigError where the weights that a run begins with would mean something else in its machine."""
+    for key, unsaid in MEANING.items():
+        ours, theirs = OmegaConf.select(cfg, key), OmegaConf.select(OmegaConf.create(before), key, default=unsaid)
+        if ours not in (None, theirs):
+            theirs = str(theirs).lower()
+            raise ConfigError(
+                f"weights={cfg.weights} were learned with {key}={theirs}, and would mean something else with "
+                f"{key}={str(ours).lower()}. Set {key}={theirs}."
+            )
 
 
 def only_looks(name: str, cfg: DictConfig) -> bool:

@@ -33,7 +33,7 @@ class Heads:
     """Cuts interface vectors for `num_write_heads` and `num_read_heads`; the write heads come first in every piece.
 
     Heads that address by content alone emit no gate, shift or sharpening; theirs are the constants that change nothing.
-    `squash` passes keys and add vectors through tanh; the paper gives them no range.
+    `squash` passes keys and add vectors through tanh.
     """
 
     def __init__(

@@ -71,6 +71,7 @@ def matrix_memory(**settings: Any) -> MatrixMemory:
         "initial_reads": "constant",
         "initial_constant": 1e-6,
         "initial_std": 0.5,
+        "squash": False,
     }
     return MatrixMemory(**defaults | settings)
 

@@ -265,15 +265,9 @@ def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_wh
         if costs:
             test = {"bits": costs[1], "error_bits": 0.5} | ({"optimal_bits": 133.0} if best else {})
             results = {"sequences": 100_000, "seconds": 1234.0, "seconds_to_solution": None, "test": {"20": test}}
-            made = {"versions": {}, "commit": "abc", "command": f"train.py hydra.sweep.dir={tmp_path}"}
-            (folder / "results.json").write_text(json.dumps(results | made))
+            (folder / "results.json").write_text(json.dumps(results | {"versions": {}, "commit": "abc"}))
     runs = {cell: found for cell in paper.CELLS if (found := summarize.read_runs(tmp_path / cell))}
-    lines = paper.record(runs, 1)
-    for run in [run for found in runs.values() for run in found]:
-        paper.keep(run, tmp_path / "kept" / run.folder.relative_to(tmp_path))
-    kept = {cell: found for cell in runs if (found := summarize.read_runs(tmp_path / "kept" / cell))}
-    assert paper.record(kept, 1) == lines  # of what is kept, which has no folder's name in it
-    assert not any(str(tmp_path) in path.read_text() for path in (tmp_path / "kept").rglob("*") if path.is_file())
+    lines = paper.record(runs)
     assert lines[2].strip() == "python benchmarks/paper.py --seeds 1-2"
     assert [line for line in lines if line.startswith("| `")] == [
         "| `recall_ntm_lstm` | one_hot | 2 | 100,000 | 1,234 | 50,000: 9.5 (9-10) / 11; "
@@ -293,6 +287,35 @@ def test_a_record_of_the_papers_settings_has_its_figures_beside_ours_and_says_wh
     assert one.get_color() == other.get_color() == learned.get_color() == theirs.get_color()
     assert one.get_linestyle() == other.get_linestyle() != learned.get_linestyle()
     assert tuple(panels["ngrams"].lines[2].get_xydata()[0]) == (60_000, 8)  # above the best guess
+
+
+def test_what_is_kept_of_runs_makes_their_record_and_names_no_folder(tmp_path):
+    for seed in (1, 2, 3):
+        folder = tmp_path / "copy_lstm" / str(seed)
+        start(folder, *paper.words("copy_lstm"), "task=copy", seed=seed)
+        rows = ["sequences,train/bits,val/bits,val/error_bits", "50,3,,", "100000,,12.5,4", ""]
+        (folder / "metrics.csv").write_text("\n".join(rows))
+    test = {"20": {"bits": 12.5, "error_bits": 4.0}}
+    results = {"sequences": 100_000, "seconds": 9.0, "seconds_to_solution": None, "test": test, "versions": {}}
+    told = {"commit": "abc", "command": f"train.py hydra.sweep.dir={tmp_path}"}
+    (tmp_path / "copy_lstm/1/results.json").write_text(json.dumps(results | told))
+    outcome = f"failed: not finite. The last good checkpoint: {tmp_path}/copy_lstm/2/checkpoints/last.ckpt"
+    (tmp_path / "copy_lstm/2/outcome.txt").write_text(f"{outcome}\n")
+
+    ran, kept = summarize.read_runs(tmp_path / "copy_lstm"), tmp_path / "kept"
+    for run in ran:
+        paper.keep(run, kept / str(run.seed), jobs=2)
+    left = summarize.read_runs(kept)
+    assert [run.seed for run in left] == [1, 2]  # the third goes on
+    assert left[1].outcome == "failed: not finite. The last good checkpoint: checkpoints/last.ckpt"
+    assert paper.figures("copy_lstm", left[:1]) == paper.figures("copy_lstm", ran[:1])
+    assert "2 run(s) at a time" in paper.record({"copy_lstm": left})[4]
+    assert not any(str(tmp_path) in path.read_text() for path in kept.rglob("*") if path.is_file())
+
+    before = (kept / "1/metrics.csv").read_bytes()
+    (ran[0].folder / "metrics.csv").write_text("sequences,val/bits\n1,1\n")
+    paper.keep(ran[0], kept / "1", jobs=1)
+    assert (kept / "1/metrics.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize("cell", paper.CELLS)

@@ -69,7 +69,7 @@ def test_a_step_is_finite_and_errs_by_no_more_than_strength_and_sharpening_magni
         assert (w_found >= 0).all()
         torch.testing.assert_close(w_found.sum(-1), torch.ones(1, 1), atol=1e-5, rtol=0)
         assert apart(w_found, w_true) <= 100 * EPS * magnified
-    largest = float(M.abs().max()) + 1
+    largest = float(M.abs().max() + heads.a.abs().max()) + 1
     assert apart(found.M, true.M) <= 100 * EPS * magnified * largest
     assert apart(found.r, true.r) <= 100 * EPS * magnified * largest * slots
 

@@ -44,7 +44,7 @@ def machine(
     initial="learned",
     weighting="learned",
     gradient_clip_val=None,
-    squash=True,
+    squash=False,
     seed=0,
 ) -> Machine:
     torch.manual_seed(seed)
@@ -191,19 +191,21 @@ def test_agrees_with_eager_at_the_paper_s_size(squash):
 
 @pytest.mark.parametrize("controller", ["lstm", "gru", "feedforward"])
 @pytest.mark.parametrize("addressing", ["content_and_location", "content"])
-def test_agrees_with_eager_where_keys_and_add_vectors_have_no_range(controller, addressing):
+@pytest.mark.parametrize("squash", [True, False])
+def test_agrees_with_eager_where_much_is_said_with_a_range_of_its_own_and_without(controller, addressing, squash):
     settings = {"num_slots": 33, "num_read_heads": 2, "num_write_heads": 3, "addressing": addressing}
-    free = machine(controller, **settings, squash=False)
+    loud = machine(controller, **settings, squash=squash)
     with torch.no_grad():
-        free.interface.weight.mul_(4)  # beyond what tanh would leave
-    assert_agrees(free, batch=9, time=17)
+        loud.interface.weight.mul_(4)
+    assert_agrees(loud, batch=9, time=17)
 
 
 @pytest.mark.parametrize("controller", ["lstm", "gru", "feedforward"])
 @pytest.mark.parametrize("addressing", ["content_and_location", "content"])
 @pytest.mark.parametrize("bound", [1e-5, 1e-7])  # of the heads' alone, and of their weightings', too
-def test_agrees_with_eager_where_gradients_are_clipped_at_every_step(controller, addressing, bound):
-    settings = {"num_slots": 33, "num_read_heads": 2, "num_write_heads": 2, "addressing": addressing}
+@pytest.mark.parametrize("order", ["write_then_read", "read_then_write"])
+def test_agrees_with_eager_where_gradients_are_clipped_at_every_step(controller, addressing, bound, order):
+    settings = {"num_slots": 33, "num_read_heads": 2, "num_write_heads": 2, "addressing": addressing, "order": order}
     clipped = machine(controller, **settings, gradient_clip_val=bound)
     assert_agrees(clipped, batch=9, time=17)
     whole = outcome(machine(controller, **settings), *episode(9, 17), "fused")
@@ -239,7 +241,7 @@ def test_extreme_interfaces_on_a_blank_memory_stay_finite(value, order):
                 fused = outcome(made, inputs, targets, "fused")
                 eager = outcome(made, inputs, targets, "eager")
             assert all(value.isfinite().all() for value in fused.values())
-            torch.testing.assert_close(fused["output"], eager["output"])
+            assert error(fused["output"], eager["output"].double()) < 1e-5  # sums of numbers of 1e4
 
 
 @pytest.mark.parametrize("shape", [{}, {"num_slots": 33, "num_write_heads": 3}])

@@ -361,6 +361,21 @@ def test_a_machine_to_begin_with_must_fit_but_for_what_is_constant(checkpoint, s
     assert "weights=nowhere is not a file" in said(lambda: train.check(compose(*TINY, "weights=nowhere")))
 
 
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [("memory.squash=true", "memory.squash=false"), ("memory.order=read_then_write", "memory.order=write_then_read")],
+)
+def test_weights_that_would_mean_something_else_are_refused(override, remedy, checkpoint, said):
+    line = said(lambda: train.check(compose(*TINY, override, f"weights={checkpoint}")))
+    assert line.rstrip().endswith(f"and would mean something else with {override}. Set {remedy}.")
+
+
+def test_a_checkpoint_from_before_there_was_a_choice_means_what_there_was(said):
+    given = ("task=repeat_copy", f"weights={ROOT / 'models/repeat_copy.ckpt'}")
+    assert "Set memory.squash=true." in said(lambda: train.check(compose(*given)))
+    train.check(compose(*given, "memory.squash=true"))
+
+
 def test_a_run_that_has_had_all_its_steps_cannot_go_on(checkpoint, said):
     line = said(lambda: train.check(compose(*TINY, f"checkpoint={checkpoint}")))
     assert "is of step 2" in line

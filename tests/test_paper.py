@@ -52,6 +52,7 @@ def test_an_experiment_is_what_its_table_says(name):
         assert cfg.memory.initial_memory == cfg.memory.initial_reads == "learned"
         assert cfg.memory.initial_weighting == "one_hot"
         assert cfg.memory.gradient_clip_val == 10
+        assert cfg.memory.squash
     assert cfg.controller.get("initial_state", "learned") == "learned"
     assert cfg.optimizer == compose("optimizer=graves", f"optimizer.lr={lr}").optimizer
     assert (cfg.trainer.gradient_clip_algorithm, cfg.trainer.gradient_clip_val) == ("value", 10)

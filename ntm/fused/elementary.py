@@ -1,4 +1,4 @@
-"""exp, log and the squashing functions on vectors, to three units in the last place of float32 and fewer.
+"""exp, log, the squashing functions and a bound on vectors, to three units in the last place of float32 and fewer.
 
 The library's exp takes a number at a time, 30 times as long. These cut the argument down to where a polynomial of
 low degree is exact to rounding (the coefficients are those of the Cephes library), and put the rest into the exponent.

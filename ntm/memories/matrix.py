@@ -16,7 +16,9 @@ from ntm.initial import Initial, InitialWeighting, Kind, WeightingKind
 from ntm.memories.base import Memory
 from ntm.trace import MemoryTrace
 
-WIDER = 100.0  # times as much may reach a weighting as a head: it is a sum over the numbers of a slot, of 1 to 10 each
+WIDER = (
+    100.0  # times the heads' bound is the weightings', whose gradient is a sum over a slot: 0.2 was seen beside 0.01
+)
 GOLDEN = (sqrt(5) - 1) / 2  # its multiples fall evenly between whole numbers, and no two alike
 
 
@@ -58,8 +60,9 @@ class MatrixMemory(Memory):
     `squash` passes keys and add vectors through tanh. The paper gives them no range.
 
     `gradient_clip_val` bounds, at every step of the backward pass, each number of the gradient that reaches what the
-    heads are told (section 4.6: "during the training backward pass"), and a hundred times that their weightings'. What
-    grows from step to step must pass there: sharpening alone multiplies the gradient of an even focus by gamma.
+    heads are told (section 4.6: "during the training backward pass"); the bound of a weighting's gradient is a hundred
+    times as high. What grows from step to step must pass there: sharpening alone multiplies the gradient of an even
+    focus by gamma.
     """
 
     @validate_call
@@ -152,10 +155,10 @@ class MatrixMemory(Memory):
         with torch.autocast(device, enabled=False) if shortened else nullcontext():
             interface = interface.to(state.M.dtype)
             heads = self.heads.cut(self.clipped(interface))
-            w_write = self.address(heads.write, state.M, state.w_write)
+            w_write = self.clipped(self.address(heads.write, state.M, state.w_write), WIDER)
             M = equations.add(equations.erase(state.M, w_write, heads.e), w_write, heads.a)
             M_read = M if self.order == "write_then_read" else state.M
-            w_read = self.address(heads.read, M_read, state.w_read)
+            w_read = self.clipped(self.address(heads.read, M_read, state.w_read), WIDER)
             return MatrixState(M=M, w_write=w_write, w_read=w_read, r=equations.read(M_read, w_read))
 
     def address(
@@ -167,10 +170,10 @@ class MatrixMemory(Memory):
         """Find by content, then move by location: figure 2 of the paper, from left to right."""
         w_c = equations.content_weighting(head.k, head.beta, M)
         if not self.heads.by_location:
-            return self.clipped(w_c, WIDER)
+            return w_c
         w_g = equations.interpolate(head.g, w_c, w_prev)
         w_shifted = equations.shift(head.s, w_g)
-        return self.clipped(equations.sharpen(head.gamma, w_shifted), WIDER)
+        return equations.sharpen(head.gamma, w_shifted)
 
     def clipped(self, x: Tensor, times: float = 1.0) -> Tensor:
         """x as it is, its gradient within so many times the bound, if there is one."""
