@@ -5,9 +5,9 @@
 A machine says how far it counts by its first end marker. The best checkpoint of every run in the folder is given time
 for half as many repeats again as the largest count, so that a marker may also come late.
 
-How it counts is read off the state of its controller, which must have one: least squares find the linear function of
-the state that comes closest to the repeats that are left, over all counts learned from and after every repeat. Then
-other sequences, of every count, are read by it.
+How it counts is read off the state of its controller, or, where that has none, off what was read from memory: least
+squares find the linear function of it that comes closest to the repeats that are left, over all counts learned from and
+after every repeat. Then other sequences, of every count, are read by it.
 """
 
 import argparse
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 VECTORS = 5  # of a sequence
 Said = dict[int, float]  # repeats to the first end marker, by how many were asked for
-Left = dict[int, list[float]]  # repeats left after 0, 1, 2, ..., as they are read off the controller, likewise
+Left = dict[int, list[float]]  # repeats left after 0, 1, 2, ..., as they are read off, likewise
 
 
 def main() -> None:
@@ -66,7 +66,8 @@ def main() -> None:
         *[solve.made([run.results for run in runs if run.results], 1), ""],
         f"The best checkpoints of seeds {min(said)} to {max(said)}, asked for {VECTORS} vectors. Said: repeats up to "
         f"the first end marker, the median of {options.size} held-out sequences. Left: what a linear function of the "
-        "controller's state, fitted to the repeats left over all counts learned from, says before the first repeat.",
+        "controller's state, or of what was read where it has none, fitted to the repeats left over all counts learned "
+        "from, says before the first repeat.",
         *["", *table(headings, rows(said, left)), ""],
         *[f"![Repeats said over repeats asked for, and repeats left after each, for every seed]({image})", ""],
     ]
@@ -96,7 +97,7 @@ def ends(task: Task, machine: Machine, counts: list[int], size: int) -> Said:
 
 @torch.no_grad()
 def counter(task: Task, machine: Machine, counts: list[int], size: int) -> Left:
-    """What is left after every repeat, as a linear function of the controller's state says: means over sequences."""
+    """What is left after every repeat, as a linear function of the state says: means over sequences."""
     low, high = lengths(task.min_length)[1], lengths(task.max_length)[1]
     states, left = [], []
     for count in range(low, high + 1):
@@ -112,9 +113,10 @@ def counter(task: Task, machine: Machine, counts: list[int], size: int) -> Left:
 
 
 def after_repeats(task: Task, machine: Machine, count: int, size: int, seed: int) -> list[Float[Tensor, "batch state"]]:
-    """The controller's state before the first repeat, and after every one."""
+    """The controller's state, or what was read where it has none, before the first repeat and after every one."""
     inputs, start = questions(task, count, size, seed)
-    states = [torch.cat(step.state.controller, dim=1) for step in machine.steps(inputs)]
+    kept = [step.state.controller or (machine.memory.reads(step.state.memory),) for step in machine.steps(inputs)]
+    states = [torch.cat(state, dim=1) for state in kept]
     return states[start - 1 :: VECTORS]
 
 
@@ -158,7 +160,7 @@ def picture(said: dict[int, Said], left: dict[int, Left], learned: int) -> "Figu
                 counter.plot(each[count], color=colour, linewidth=0.8, alpha=0.5)
             counter.plot([], color=colour, label=f"asked for {count}")
         counter.axhline(0, color="0.8", linewidth=0.8, zorder=0)
-        counter.set(xlabel="repeats said", ylabel="repeats left, as read off the controller", xlim=(0, None))
+        counter.set(xlabel="repeats said", ylabel="repeats left, as read off", xlim=(0, None))
         counter.xaxis.get_major_locator().set_params(integer=True)
         counter.legend()
         return figure
