@@ -35,7 +35,7 @@ TINY = (
 RECALL = ("task=recall", "task.max_length=3", "task.far_length=4", "task.probe_length=3", "memory.training_slots=null")
 REWINDS = (  # once or more in every run
     *("callbacks=[none,rewind,solved]", "optimizer.lr=3e-3"),
-    *("trainer.gradient_clip_val=null", "memory.gradient_clip_val=null", "memory.squash=true", "task.sparse_rate=0.3"),
+    *("trainer.gradient_clip_val=null", "memory.gradient_clip_val=null", "task.sparse_rate=0.3"),
     *("callbacks.rewind.monitor=val/error_bits", "callbacks.rewind.chance=1.8"),
     *("callbacks.solved.threshold=1", "callbacks.solved.limit=3", "callbacks.solved.cooldown=50"),
 )
