@@ -159,7 +159,7 @@ def changes(cfg: DictConfig, before: dict[str, Any]) -> list[str]:
     old = OmegaConf.create(before)
     old.output_dir = cfg.output_dir
     one, other = (dict(leaves(config)) for config in (old, cfg))
-    one = {key: before for key, before in MEANING.items() if key in other} | one
+    one = {key: unsaid for key, unsaid in MEANING.items() if key in other} | one
     differing = [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]
     said = {key: f"{key}={other.get(key)} (it was {one.get(key)})" for key in differing}
     watching = [name for name in {*old.callbacks, *cfg.callbacks} if all(only_looks(name, c) for c in (old, cfg))]
