@@ -16,9 +16,7 @@ from ntm.initial import Initial, InitialWeighting, Kind, WeightingKind
 from ntm.memories.base import Memory
 from ntm.trace import MemoryTrace
 
-WIDER = (
-    100.0  # times the heads' bound is the weightings', whose gradient is a sum over a slot: 0.2 was seen beside 0.01
-)
+WIDER = 100.0  # times the heads' bound is the weightings', whose gradient is a sum over a slot
 GOLDEN = (sqrt(5) - 1) / 2  # its multiples fall evenly between whole numbers, and no two alike
 
 
