@@ -1,9 +1,7 @@
 """Draw docs/gallery.md and its pictures from trained machines; it trains nothing.
 
-    python docs/gallery.py copy=outputs/copy/.../checkpoints/best.ckpt recall=outputs/recall/.../checkpoints/best.ckpt
-
-Each word is a task's name and a checkpoint; the other tasks' machines stay as they are. What a run has left beside its
-checkpoints, learning curves and its command, is used where it is there.
+python docs/gallery.py                                              # from those of models/, all of them
+python docs/gallery.py copy=outputs/copy/.../checkpoints/best.ckpt  # from another one; the rest stays as it is
 """
 
 import sys
@@ -27,7 +25,7 @@ from callbacks.drawing import READ_WEIGHTING, WRITE_WEIGHTING, color_bar, grid, 
 from callbacks.results import measured
 from conf.check import ConfigError, exit_on_mistake, explained
 from evaluate import configuration, rebuild, run_of
-from models.ship import origin
+from models.ship import origin, unpack
 from ntm.checkpoints import read_checkpoint
 from ntm.learner import Learner
 from ntm.trace import Trace
@@ -35,6 +33,7 @@ from tasks.base import Length, Task, key
 from tasks.sort import Sort
 
 DOCS = Path(__file__).parent
+TASKS = ("copy", "repeat_copy", "recall", "ngrams", "sort")  # in the paper's order
 
 # The paper's own lengths, where its figures show them: 4, 5 and 8. Elsewhere the task's test lengths.
 LENGTHS: dict[str, list[Length]] = {"copy": [10, 20, 30, 50, 120]}
@@ -131,7 +130,7 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
             "What was written where, the highest priority first, and when it is read. Slots are in the order in which "
             "they are read. In figure 17 of the paper the place follows from the priority, nearly in a straight line.",
         )
-    taken = checkpoint.get("callbacks", {}).get("Film", {}).get("taken")
+    taken = checkpoint.get("film") or checkpoint.get("callbacks", {}).get("Film", {}).get("taken")
     small = readable and max(trace.memory.w_write.shape[1], trace.memory.w_read.shape[1]) <= MOST_HEADS
     if taken and small:
         frames = film.frames(trace, taken | {checkpoint["sequences"]: film.frozen(trace)}, task.title(length))
@@ -163,7 +162,8 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
         "Greatest weight, key strength, gate, shift, sharpening, erase and add of every head over time.",
         "What the heads are told, step by step: section 3.3 of the paper.",
     )
-    rows = curves.validations(run_of(str(path)) / "metrics.csv")
+    packed = checkpoint.get("validations")
+    rows = unpack(packed) if packed else curves.validations(run_of(str(path)) / "metrics.csv")
     if rows:
         yield (
             draw("learning", curves.learning(rows, learner.sequences), of_all),
@@ -219,13 +219,14 @@ def gallery(words: list[str], folder: Path) -> None:
             print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB", flush=True)
             lines += [caption, "", f"![{alt}](images/{path.name})", ""]
         sections[name] = "\n".join(lines)
-    opening = "# Gallery\n\nDrawn by `python docs/gallery.py TASK=CHECKPOINT ...` from trained machines.\n"
+    opening = "# Gallery\n\nDrawn by `python docs/gallery.py` from the machines of models/.\n"
     opening += "A command is of its commit. [How to read the pictures](../README.md#how-to-read-the-pictures).\n"
     page.write_text("\n## ".join([opening, *sections.values()]))
 
 
 if __name__ == "__main__":
-    if not sys.argv[1:] or not all("=" in word for word in sys.argv[1:]):
+    if not all("=" in word for word in sys.argv[1:]):
         sys.exit(__doc__)
+    shipped = [f"{name}={DOCS.parent / 'models' / name}.ckpt" for name in TASKS]
     with exit_on_mistake():
-        gallery(sys.argv[1:], DOCS)
+        gallery(sys.argv[1:] or shipped, DOCS)

@@ -1,4 +1,4 @@
-"""Leave of a checkpoint what measures and draws the machine: its weights and its configuration, not its training.
+"""Leave of a checkpoint what measures and draws the machine: weights, configuration, curves and film, no optimiser.
 
     python models/ship.py outputs/copy/.../checkpoints/best.ckpt models/copy.ckpt
     python evaluate.py checkpoint=models/copy.ckpt
@@ -9,6 +9,7 @@ The run's command, commit and versions go with it, so that anybody can train the
 import json
 import shlex
 import sys
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from callbacks import curves
 from conf.check import ConfigError, exit_on_mistake
 from conf.resume import chosen
 from evaluate import configuration, run_of
@@ -38,8 +40,22 @@ def main() -> None:
     shipped["config"] = OmegaConf.to_container(configuration(checkpoint))
     shipped["config"]["output_dir"] = "."  # the run's folder is nobody else's
     shipped["origin"] = origin(source)
+    shipped["validations"] = pack(curves.validations(run_of(str(source)) / "metrics.csv"))
+    shipped["film"] = checkpoint.get("callbacks", {}).get("Film", {}).get("taken")
     torch.save(shipped, target)
     print(f"{target}: {target.stat().st_size / 1000:.0f} KB")
+
+
+def pack(rows: list[curves.Row]) -> dict[str, Any]:
+    """A table in the fewest bytes: `names` of its columns, and `values` [rows, names] in float32, NaN where none is."""
+    names = sorted({name for row in rows for name in row})
+    return {"names": names, "values": torch.tensor([[row.get(name, nan) for name in names] for row in rows])}
+
+
+def unpack(packed: dict[str, Any]) -> list[curves.Row]:
+    """The rows that were packed."""
+    rows = [zip(packed["names"], row, strict=True) for row in packed["values"].tolist()]
+    return [{name: value for name, value in row if not isnan(value)} for row in rows]
 
 
 def origin(checkpoint: Path) -> dict[str, Any]:

@@ -15,6 +15,9 @@ import pytest
 import torch
 from fakes import ROOT
 
+from callbacks.curves import validations
+from models.ship import unpack
+
 SHORT = (
     "debug=short",
     "engine=eager",
@@ -159,6 +162,18 @@ def test_what_is_shipped_of_a_checkpoint_measures_the_same(trained, tmp_path):
     assert results(tmp_path / "again")["test"] == results(folder)["test"]
     assert (tmp_path / "small.ckpt").stat().st_size < (folder / "checkpoints/best.ckpt").stat().st_size / 2
     assert str(folder).encode() not in (tmp_path / "small.ckpt").read_bytes()
+
+
+def test_what_is_shipped_of_a_checkpoint_still_draws_how_it_learned(trained, tmp_path):
+    folder, _ = trained
+    run("models/ship.py", str(folder / "checkpoints/best.ckpt"), "small.ckpt", folder=tmp_path)
+    paths = (tmp_path / "small.ckpt", folder / "checkpoints/best.ckpt")
+    shipped, whole = (torch.load(path, weights_only=True) for path in paths)
+    assert shipped["film"] == whole["callbacks"]["Film"]["taken"]
+    measured = validations(folder / "metrics.csv")
+    assert measured
+    for kept, row in zip(unpack(shipped["validations"]), measured, strict=True):
+        assert kept == pytest.approx(row)
 
 
 def test_a_run_goes_on_from_its_checkpoint_in_a_folder_of_its_own(trained, tmp_path):
