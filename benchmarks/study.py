@@ -11,14 +11,21 @@ import shlex
 import subprocess
 import sys
 from collections import defaultdict
+from math import comb
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import solve
 from measure import ROOT, put, table
 
 import summarize
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 STUDIES = ROOT / "conf" / "experiment" / "study"
+HARDLY = 0.05
+ALT = "How many runs of every cell solved and learned, and after how many sequences"
 
 
 def main() -> None:
@@ -38,25 +45,26 @@ def main() -> None:
     runs = summarize.read_runs(ROOT / "multirun" / "study" / options.study)
     if not any(run.results for run in runs):
         raise SystemExit(f"multirun/study/{options.study} holds no run that has finished. Leave --only-record out.")
-    solve.save(summarize.learning_curves(runs), solve.RECORDS.parent / image)
+    rows = summarize.aggregate(runs)[1]
+    solve.save(picture(rows), solve.RECORDS.parent / image)
     told = ["python", "benchmarks/study.py", options.study, "--jobs", str(options.jobs), *options.overrides]
-    lines = record(options.study, shlex.join(told), runs, options.jobs, image)
+    lines = record(options.study, shlex.join(told), runs, rows, options.jobs, image)
     put(solve.RECORDS, f"Study: {options.study}", lines, "# Results\n")
     print("\n".join(lines))
 
 
-def record(study: str, command: str, runs: list[summarize.Run], jobs: int, image: str) -> list[str]:
-    """A section of a document: the question, a row for every cell, what follows, and the learning curves."""
-    rows = summarize.aggregate(runs)[1]
+def record(
+    study: str, command: str, runs: list[summarize.Run], rows: list[summarize.Row], jobs: int, image: str
+) -> list[str]:
+    """A section of a document: the question, what follows, a row for every cell, and a picture of them."""
     seeds = sorted({run.seed for run in runs})
     made = f"Seeds {seeds[0]} to {seeds[-1]}. {solve.made([run.results for run in runs if run.results], jobs)}"
     text = table(summarize.HEADINGS, map(summarize.cells, rows))
     troubles = [f"- {trouble}" for trouble in summarize.troubles(runs, runs[0].folder.parent)]
-    follows = [f"- {line}" for line in conclusions(rows)]
-    title = [f"## Study: {study}", "", question(STUDIES / f"{study}.yaml"), "", f"    {command}", "", made]
+    title = [f"## Study: {study}", "", question(STUDIES / f"{study}.yaml"), *answers(rows)]
     more = ["", *troubles] if troubles else []
-    picture = f"![Learning curves over the seeds]({image})"
-    return [*title, "", *text, "", summarize.MEANING, *more, "", *follows, "", picture, ""]
+    shown = f"![{ALT}]({image})"
+    return [*title, "", f"    {command}", "", made, "", *text, "", summarize.MEANING, *more, "", shown, ""]
 
 
 def question(path: Path) -> str:
@@ -65,8 +73,12 @@ def question(path: Path) -> str:
     return " ".join(line for line in lines if not line.startswith(("@package", "  python")))
 
 
-def conclusions(rows: list[summarize.Row]) -> list[str]:
-    """For every task and setting, how many runs each of its values had learned and solved."""
+def answers(rows: list[summarize.Row]) -> list[str]:
+    """A sentence for every task and setting, over all else: which value solves most, and which solve surely fewer.
+
+    A second one says the same of learning, where some value learns surely less often. Surely: chance would leave so few
+    in less than one case of twenty, by Fisher's exact test.
+    """
     groups: dict[tuple[str, str], dict[str, list[summarize.Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         words = dict(word.split("=", 1) for word in row.configuration.split())
@@ -75,15 +87,72 @@ def conclusions(rows: list[summarize.Row]) -> list[str]:
             groups[task, key][value].append(row)
     lines = []
     for (task, key), values in groups.items():
-        found = []
-        for value, alike in values.items():
-            names = ("solved", "finished", "learned", "runs")
-            solved, finished, learned, runs = (sum(getattr(row, name) for row in alike) for name in names)
-            text = f"`{value}` solved {solved} of {finished} and learned {learned} of {runs}"
-            found.append((solved / max(finished, 1), learned / runs, text))
-        best = [text for *_, text in sorted(found, key=lambda of: of[:2], reverse=True)]
-        lines.append(f"{task + ', ' if task else ''}`{key}`: {'; '.join(best)}.")
-    return lines
+        of_task = f"{task}, " if task else ""
+        first = "solved" if any(row.solved for alike in values.values() for row in alike) else "learned"
+        for what in ("solved", "learned"):
+            counts = {
+                value: (sum(getattr(r, what) for r in rs), sum(r.runs for r in rs)) for value, rs in values.items()
+            }
+            best, *others = sorted(counts, key=lambda value: counts[value][0] / counts[value][1], reverse=True)
+            chance = {value: fisher(*counts[best], *counts[value]) for value in others}
+            told = {value: f"`{value}` {k} of {n}" for value, (k, n) in counts.items()}
+            fewer = [f"{told[value]} (p = {p:.2g})" for value, p in chance.items() if p < HARDLY]
+            alike = [told[value] for value, p in chance.items() if p >= HARDLY]
+            line = f"- {of_task}`{key}`, {what}: {told[best]}"
+            line += f"; fewer: {', '.join(fewer)}" if fewer else ""
+            line += f"; it may be chance: {', '.join(alike)}" if alike else ""
+            if fewer or what == first:
+                lines.append(f"{line}.")
+    return ["", *lines]
+
+
+def fisher(k: int, n: int, other_k: int, other_n: int) -> float:
+    """Fisher's exact test, of both sides: the chance of tables no likelier than `k` of `n` beside `other_k`."""
+    total = k + other_k
+    ways = {i: comb(n, i) * comb(other_n, total - i) for i in range(max(0, total - other_n), min(n, total) + 1)}
+    return sum(each for each in ways.values() if each <= ways[k]) / sum(ways.values())
+
+
+def short(word: str) -> str:
+    """An override without the groups that its key is in; a task by its name."""
+    key, _, value = word.partition("=")
+    return value if key == "task" else f"{key.split('.')[-1]}={value}"
+
+
+def picture(rows: list[summarize.Row]) -> "Figure":
+    """A bar for every cell, of how many of its runs solved and learned, and beside it after how many sequences."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    from callbacks.drawing import COLOURS, styled
+
+    @styled
+    def draw() -> Figure:
+        figure = Figure(figsize=(9, 1.1 + 0.26 * len(rows)), layout="constrained")
+        bars, times = figure.subplots(1, 2, sharey=True, width_ratios=(2, 3))
+        places = range(len(rows))
+        blue, orange = COLOURS[:2]
+        bars.barh(places, [row.runs for row in rows], color="0.9", label="neither")
+        bars.barh(places, [row.learned for row in rows], color=COLOURS[4], label="learned")
+        bars.barh(places, [row.solved for row in rows], height=0.5, color=blue, label="solved")
+        bars.set_yticks(places, [" ".join(map(short, row.configuration.split())) for row in rows])
+        bars.set(ylim=(len(rows) - 0.4, -0.6), xlabel="runs")
+        bars.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        for name, colour, off in (("sequences_to_learn", orange, -0.14), ("sequences_to_solution", blue, 0.14)):
+            shown = [(place + off, spread) for place, row in enumerate(rows) if (spread := getattr(row, name))]
+            for place, (_, low, high) in shown:
+                times.plot([low, high], [place, place], color=colour, alpha=0.5)
+            label = "to learn" if "learn" in name else "in all, of those that solved"
+            medians = [spread.median for _, spread in shown]
+            times.plot(medians, [place for place, _ in shown], "o", color=colour, markersize=4, label=label)
+        times.set(xlabel="sequences: median and range", xlim=(0, None))
+        times.xaxis.set_major_formatter("{x:,.0f}")
+        times.tick_params(labelleft=False)
+        for ax in (bars, times):
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+        return figure
+
+    return draw()
 
 
 if __name__ == "__main__":

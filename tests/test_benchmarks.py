@@ -5,6 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import fields
+from itertools import combinations
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -169,11 +172,36 @@ def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
         results = {"sequences": 100, "seconds_to_solution": 1.0 if solved else None, "commit": "abc", "versions": {}}
         if number < 7:  # the last, of recall, has not ended
             (folder / "results.json").write_text(json.dumps(results | {"test": {"5": {"error_bits": 0.0}}}))
-    lines = study.record("losses", "python some", summarize.read_runs(tmp_path), 1, "some.png")
+    runs = summarize.read_runs(tmp_path)
+    rows = summarize.aggregate(runs)[1]
+    lines = study.record("losses", "python some", runs, rows, 1, "some.png")
     assert "Cross-entropy or Huber? The question that the seed experiment left open." in lines
     assert sum(line.startswith("| task=") for line in lines) == 8
-    assert "- copy, `lr`: `2` solved 1 of 2 and learned 2 of 2; `1` solved 0 of 2 and learned 0 of 2." in lines
-    assert "- recall, `clip`: `3` solved 0 of 2 and learned 1 of 2; `4` solved 0 of 1 and learned 1 of 2." in lines
+    assert "- copy, `lr`, solved: `2` 1 of 2; it may be chance: `1` 0 of 2." in lines
+    assert "- recall, `clip`, learned: `3` 1 of 2; it may be chance: `4` 1 of 2." in lines
+    bars, _ = study.picture(rows).axes
+    assert [bar.get_width() for bar in bars.containers[2]] == [row.solved for row in rows]
+    assert next(label.get_text() for label in bars.get_yticklabels()) == "copy lr=1 clip=3"
+
+
+def test_a_value_that_solves_surely_fewer_is_told_from_one_where_it_may_be_chance():
+    nothing = dict.fromkeys(field.name for field in fields(summarize.Row))
+    rows = [
+        summarize.Row(**nothing | {"configuration": f"lr={lr}", "runs": 10, "solved": k, "learned": 9})
+        for lr, k in ((1, 3), (2, 10), (3, 9))
+    ]
+    assert study.answers(rows) == [
+        "",
+        "- `lr`, solved: `2` 10 of 10; fewer: `1` 3 of 10 (p = 0.0031); it may be chance: `3` 9 of 10.",
+    ]
+
+
+@pytest.mark.parametrize(("k", "n", "other_k", "other_n"), [(3, 4, 1, 4), (3, 8, 7, 8), (0, 5, 0, 7), (1, 9, 4, 6)])
+def test_fishers_exact_test_counts_every_way_to_draw_as_many(k, n, other_k, other_n):
+    ways = Counter(sum(i < n for i in drawn) for drawn in combinations(range(n + other_n), k + other_k))
+    no_likelier = sum(many for many in ways.values() if many <= ways[k])
+    assert study.fisher(k, n, other_k, other_n) == pytest.approx(no_likelier / ways.total())
+    assert study.fisher(3, 4, 1, 4) == pytest.approx(0.486, abs=1e-3)  # the lady tasting tea
 
 
 def test_a_seed_is_trained_once_however_its_numbers_are_spelled_and_never_beside_another(tmp_path):
