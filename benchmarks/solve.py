@@ -122,6 +122,7 @@ def record(name: str, command: str, runs: list[Run], jobs: int) -> list[str]:
         f"- Sequences in all: {median([r['sequences'] for r in results])}.",
         f"- Seconds from the command to the end of training: {median([r['seconds'] for r in results])}.",
         "",
+        *([] if guessed else mistakes_of_all(results)),
         *(costs_of_each(runs, results) if guessed else mistakes_of_each(runs, results)),
         "",
     ]
@@ -136,15 +137,23 @@ def mistakes(runs: list[Run], finished: list[tuple[Run, dict[str, Any]]]) -> lis
     """How many runs make none any more, and since when."""
     sure = [first_below(read_curve(run.folder / "metrics.csv", "val/bits"), 0.05) for run, _ in finished]
     right = sum(run.curve[-1:] != [] and run.curve[-1][1] == 0 for run, _ in finished)
-    n = next(iter(finished[0][1]["test"]))
     return [
         f"- No wrong bit at the end on held-out sequences of the training range: {right} of {len(runs)} seeds.",
         f"- No wrong bit at any test length: {sum(run.solved for run in runs)} of {len(runs)} seeds.",
         f"- Sequences to the first held-out evaluation below {LEARNED} wrong bits: "
         f"{median([run.learned for run, _ in finished])}.",
         f"- Sequences to the first below 0.05 bits: {median(sure)}.",
-        f"- Bits at {n}: {median([left['test'][n]['bits'] for _, left in finished], decimals=2)}.",
     ]
+
+
+def mistakes_of_all(results: list[dict[str, Any]]) -> list[str]:
+    """Wrong bits and bits at every test length, over the seeds."""
+    rows = [
+        [what, *(str(spread([left["test"][n][figure] for left in results])) for n in results[0]["test"])]
+        for what, figure in (("wrong bits", "error_bits"), ("bits", "bits"))
+    ]
+    headings = ["median (range) over the seeds", *(f"at {n}" for n in results[0]["test"])]
+    return [*table(headings, rows), ""]
 
 
 def mistakes_of_each(runs: list[Run], results: list[dict[str, Any]]) -> list[str]:
