@@ -25,6 +25,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 import counting
 import farther
 import measure
+import overview
 import paper
 import soak
 import solve
@@ -165,6 +166,29 @@ def test_a_record_of_what_can_only_be_guessed_has_the_best_guess_beside_it(tmp_p
         "| 3 | failed: ValueError: no number |  |  |  |",
     ]
     assert not any("wrong" in line for line in lines)
+
+
+def test_the_overview_says_of_a_record_what_the_record_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(solve, "RECORDS", tmp_path / "results.md")
+    tests = {
+        "Recall, Huber": {"6": {"error_bits": 0.0, "bits": 0.1}, "20": {"error_bits": 2.0, "bits": 8.5}},
+        "N-grams": {"200": {"error_bits": 48.0, "bits": 135.0, "optimal_bits": 134.5}},
+    }
+    for name, test in tests.items():
+        folder = tmp_path / name
+        start(folder, seed=1)
+        curve(folder, (100, 3.0), (200, 0.0))
+        results = {"sequences": 1200, "seconds": 7, "seconds_to_solution": None}
+        (folder / "results.json").write_text(json.dumps(results | {"test": test, "versions": {}, "commit": "abc"}))
+        lines = solve.record(name, "python some", [summarize.read_run(folder)], 1)
+        measure.put(solve.RECORDS, name, lines, "# Results\n")
+    recall, ngrams = overview.overview({name: overview.read(name) for name in tests})[6:8]
+    assert recall == "| [Recall, Huber](#recall-huber) | 0 of 1 | none | 1,200 | 7 | 2 | 8.5 | 7 | 0.94 bits at 20 |"
+    assert (
+        ngrams
+        == "| [N-grams](#n-grams) | (1 of 1 seeds) |  | 1,200 | 7 |  | 0.50 (0.50-0.50) | 0.5 after 1,000,000 |  |"
+    )
+    assert overview.read("Sort") is None
 
 
 def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
