@@ -39,7 +39,7 @@ class Results(L.Callback):
     held-out measurements and pictures included. `sequences` and `seconds` are of the whole training, also where an
     earlier checkpoint is what was measured. Where nothing was trained, what would be of its training is null. A resumed
     run counts the seconds up to its checkpoint, too. `cost` is the lowest of the figure that `best.ckpt`, the measured
-    machine, was chosen by: of `val/bits`, or with `best_both`, which recall and repeat copy have, of `both/bits`.
+    machine, was chosen by: of `both/bits`, or with `callbacks=best`, which n-grams and sort have, of `val/bits`.
     """
 
     only_looks = True
