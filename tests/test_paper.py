@@ -49,8 +49,8 @@ def test_an_experiment_is_what_its_table_says(name):
     assert (cfg.memory.get("num_read_heads"), cfg.memory.get("num_write_heads")) == (heads, heads)
     if heads:
         assert (cfg.memory.num_slots, cfg.memory.slot_width) == (128, 20)
-        assert cfg.memory.initial_memory == cfg.memory.initial_reads == "learned"
-        assert cfg.memory.initial_weighting == "one_hot"
+        starts = (cfg.memory.initial_memory, cfg.memory.initial_weighting, cfg.memory.initial_reads)
+        assert starts == ("learned", "learned", "learned")
         assert cfg.memory.gradient_clip_val == 10
         assert cfg.memory.squash
     assert cfg.controller.get("initial_state", "learned") == "learned"
