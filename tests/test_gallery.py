@@ -46,7 +46,7 @@ def test_a_machine_that_sorts_shows_two_diagonals():
     np.testing.assert_array_equal(written, np.eye(3, 4))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/gallery.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/findings.md", "docs/gallery.md"])
 def test_pictures_in_the_documents_are_there_small_and_described(page):
     links = re.findall(r"!\[(.*?)\]\((.*?\.(?:png|gif|svg))\)", (ROOT / page).read_text(), re.DOTALL)
     assert links
