@@ -204,7 +204,7 @@ def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
     runs = summarize.read_runs(tmp_path)
     rows = summarize.aggregate(runs)[1]
     lines = study.record("losses", "python some", runs, rows, 1, "some.png")
-    assert "Cross-entropy or Huber? The question that the seed experiment left open." in lines
+    assert lines[2].startswith("Cross-entropy or Huber? The question that the seed experiment left open.")
     assert sum(line.startswith("| task=") for line in lines) == 8
     assert "- copy, `lr`, solved: `2` 1 of 2; it may be chance: `1` 0 of 2." in lines
     assert "- recall, `clip`, learned: `3` 1 of 2; it may be chance: `4` 1 of 2." in lines
