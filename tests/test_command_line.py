@@ -181,7 +181,7 @@ def test_a_run_goes_on_from_its_checkpoint_in_a_folder_of_its_own(trained, tmp_p
     checkpoint = f"checkpoint={folder / 'checkpoints/last.ckpt'}"
     chosen = (
         "logger=csv",
-        "callbacks=[best,last,rewind,solved,results]",
+        "callbacks=[best_both,last,rewind,solved,results]",
         "trainer.max_steps=30",
         "hydra.run.dir=run",
     )
