@@ -274,12 +274,24 @@ def report(title: str, lines: list[str], record: bool) -> None:
 def put(file: Path, name: str, lines: list[str], opening: str) -> None:
     """Write a section into a document, in the place of an older one of that name. Paths are those of the checkout."""
     lines = [line.replace(f"{ROOT}{os.sep}", "") for line in lines]
-    mark = re.sub(r"\W+", "-", name.lower())
-    section = "\n".join([f"<!-- begin {mark} -->", *lines, f"<!-- end {mark} -->"])
+    begin, end = marks(name)
+    section = "\n".join([begin, *lines, end])
     text = file.read_text(encoding="utf-8") if file.exists() else opening
-    pattern = re.compile(f"<!-- begin {mark} -->.*?<!-- end {mark} -->", re.DOTALL)
+    pattern = re.compile(f"{begin}.*?{end}", re.DOTALL)
     text = pattern.sub(lambda _: section, text) if pattern.search(text) else f"{text.rstrip()}\n\n{section}\n"
     file.write_text(text, encoding="utf-8")
+
+
+def get(file: Path, name: str) -> list[str]:
+    """The lines of a section that was put into a document; none where there is no such section."""
+    begin, end = marks(name)
+    return file.read_text(encoding="utf-8").partition(f"{begin}\n")[2].partition(end)[0].splitlines()
+
+
+def marks(name: str) -> tuple[str, str]:
+    """What stands before and behind the section of this name."""
+    mark = re.sub(r"\W+", "-", name.lower())
+    return f"<!-- begin {mark} -->", f"<!-- end {mark} -->"
 
 
 def processor() -> str:

@@ -6,10 +6,11 @@ It reads what `solve.py` has written, and trains nothing.
 """
 
 import re
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any
 
 import solve
-from measure import put, table
+from measure import get, put, table
 
 NAME = "Overview"
 RECORDS = {  # and the paper's task and model
@@ -35,61 +36,30 @@ SHOWN = {
 }
 
 
-class Section(NamedTuple):
-    """A record, as it stands in the document."""
-
-    lines: list[str]
-
-    def said(self, pattern: str) -> str:
-        """What a line says behind these words; nothing where none has them."""
-        found = (re.search(pattern, line) for line in self.lines)
-        return next((each[1].rstrip(".") for each in found if each), "")
-
-    def tables(self) -> list[dict[str, str]]:
-        """The rows of all its tables, by their headings."""
-        rows, headings = [], []
-        for before, line in zip(["", *self.lines], self.lines, strict=False):
-            words = [word.strip() for word in line.strip("|").split(" | ")] if line.startswith("| ") else []
-            if words and not before.startswith("| "):
-                headings = words
-            elif words and not words[0].startswith("---"):
-                rows.append(dict(zip(headings, words, strict=True)))
-        return rows
-
-
 def main() -> None:
-    found = {name: section for name in RECORDS if (section := read(name))}
-    lines = overview(found)
+    lines = overview({name: lines for name in RECORDS if (lines := get(solve.RECORDS, name))})
     put(solve.RECORDS, NAME, lines, "# Results\n")
     print("\n".join(lines))
 
 
-def read(name: str) -> Section | None:
-    """The section of a record; None where there is none."""
-    mark = re.sub(r"\W+", "-", name.lower())
-    text = solve.RECORDS.read_text(encoding="utf-8")
-    found = re.search(f"<!-- begin {mark} -->\n(.*?)<!-- end {mark} -->", text, re.DOTALL)
-    return Section(found[1].splitlines()) if found else None
-
-
-def overview(records: dict[str, Section]) -> list[str]:
-    """A row for every record."""
+def overview(records: dict[str, list[str]]) -> list[str]:
+    """A row for every record, of which these are the lines."""
     headings = ["record", "right at every test length", "to 0.05 bits", "sequences", "seconds"]
     headings += ["wrong bits", "bits", "the paper's bits", "the best since"]
-    rows = []
-    for name, section in records.items():
+    cells = []
+    for name, lines in records.items():
         task, model = RECORDS[name]
-        solved = section.said(r"No wrong bit at any test length: (.*) seeds")
-        seeds = section.said(r"Finished: (\d+ of \d+ seeds)")
+        solved = said(lines, r"No wrong bit at any test length: (.*) seeds")
+        seeds = said(lines, r"Finished: (\d+ of \d+ seeds)")
         counts = ["first below 0.05 bits: (.*)", r"Sequences in all: median ([\d,]+)", r"of training: median ([\d,]+)"]
         known = solve.read_published(task)[model]
-        rows.append(
+        cells.append(
             [
                 f"[{name}](#{re.sub(r'[^a-z0-9 -]', '', name.lower()).replace(' ', '-')})",
                 solved or f"({seeds})",
-                *(section.said(count).removeprefix("median ") for count in counts),
-                at_each(SHOWN[task], wrong_bits(section)),
-                at_each(SHOWN[task], bits(section)),
+                *(said(lines, count).removeprefix("median ") for count in counts),
+                at_each(SHOWN[task], wrong_bits(lines)),
+                at_each(SHOWN[task], bits(lines)),
                 papers(known, SHOWN[task][-1]),
                 str(known.get("since", "")),
             ]
@@ -99,7 +69,7 @@ def overview(records: dict[str, Section]) -> list[str]:
         "",
         "    python benchmarks/overview.py",
         "",
-        *table(headings, rows),
+        *table(headings, cells),
         "",
         "From the records below: medians (ranges) over the seeds. To 0.05 bits: sequences to the first held-out "
         "cost below it. Sequences and seconds: of the whole training. Wrong bits and bits: of a test sequence of "
@@ -110,27 +80,44 @@ def overview(records: dict[str, Section]) -> list[str]:
     ]
 
 
-def wrong_bits(section: Section) -> dict[str, str]:
+def said(lines: list[str], pattern: str) -> str:
+    """What a line says behind these words; nothing where none has them."""
+    found = (re.search(pattern, line) for line in lines)
+    return next((each[1].rstrip(".") for each in found if each), "")
+
+
+def rows(lines: list[str]) -> list[dict[str, str]]:
+    """The rows of all tables among the lines, by their headings."""
+    found: list[dict[str, str]] = []
+    headings: list[str] = []
+    for before, line in pairwise(["", *lines]):
+        words = [word.strip() for word in line.strip("|").split(" | ")] if line.startswith("| ") else []
+        if words and not before.startswith("| "):
+            headings = words
+        elif words and not words[0].startswith("---"):
+            found.append(dict(zip(headings, words, strict=True)))
+    return found
+
+
+def summed_up(lines: list[str], what: str) -> dict[str, str]:
+    """A row of the record's summary, by test length; nothing where an older record has none."""
+    of_all = next((row for row in rows(lines) if what in row.values()), {})
+    return {key.removeprefix("at "): value for key, value in of_all.items() if key.startswith("at ")}
+
+
+def wrong_bits(lines: list[str]) -> dict[str, str]:
     """At every test length: as the record sums them up, or from its seeds' rows."""
-    for row in section.tables():
-        if "wrong bits" in row.values():
-            return {key.removeprefix("at "): value for key, value in row.items() if key.startswith("at ")}
-    seeds = [row for row in section.tables() if "seed" in row]
+    seeds = [row for row in rows(lines) if "seed" in row]
     names = [key for key in seeds[0] if key.startswith("at ")]
-    columns = {name: [float(row[name]) for row in seeds if row[name]] for name in names}
-    return {name.removeprefix("at "): str(solve.spread(column)) for name, column in columns.items()}
+    columns = {name.removeprefix("at "): [float(row[name]) for row in seeds if row[name]] for name in names}
+    each = {name: str(solve.spread(column)) for name, column in columns.items()}
+    return summed_up(lines, "wrong bits") or each
 
 
-def bits(section: Section) -> dict[str, str]:
+def bits(lines: list[str]) -> dict[str, str]:
     """At every test length, as far as the record says."""
-    for row in section.tables():
-        if "bits" in row.values():
-            return {key.removeprefix("at "): value for key, value in row.items() if key.startswith("at ")}
-    told = {}
-    for line in section.lines:
-        if found := re.match(r"- Bits(?: above the best guess)? at (\S+): median (.*)\.", line):
-            told[found[1]] = found[2].replace(" to ", "-")
-    return told
+    told = (re.match(r"- Bits(?: above the best guess)? at (\S+): median (.*)\.", line) for line in lines)
+    return summed_up(lines, "bits") or {found[1]: found[2].replace(" to ", "-") for found in told if found}
 
 
 def at_each(names: list[str], values: dict[str, str]) -> str:

@@ -45,18 +45,16 @@ def main() -> None:
     runs = summarize.read_runs(ROOT / "multirun" / "study" / options.study)
     if not any(run.results for run in runs):
         raise SystemExit(f"multirun/study/{options.study} holds no run that has finished. Leave --only-record out.")
-    rows = summarize.aggregate(runs)[1]
-    solve.save(picture(rows), solve.RECORDS.parent / image)
+    solve.save(picture(summarize.aggregate(runs)[1]), solve.RECORDS.parent / image)
     told = ["python", "benchmarks/study.py", options.study, "--jobs", str(options.jobs), *options.overrides]
-    lines = record(options.study, shlex.join(told), runs, rows, options.jobs, image)
+    lines = record(options.study, shlex.join(told), runs, options.jobs, image)
     put(solve.RECORDS, f"Study: {options.study}", lines, "# Results\n")
     print("\n".join(lines))
 
 
-def record(
-    study: str, command: str, runs: list[summarize.Run], rows: list[summarize.Row], jobs: int, image: str
-) -> list[str]:
+def record(study: str, command: str, runs: list[summarize.Run], jobs: int, image: str) -> list[str]:
     """A section of a document: the question, what follows, a row for every cell, and a picture of them."""
+    rows = summarize.aggregate(runs)[1]
     seeds = sorted({run.seed for run in runs})
     made = f"Seeds {seeds[0]} to {seeds[-1]}. {solve.made([run.results for run in runs if run.results], jobs)}"
     text = table(summarize.HEADINGS, map(summarize.cells, rows))
@@ -89,10 +87,11 @@ def answers(rows: list[summarize.Row]) -> list[str]:
     for (task, key), values in groups.items():
         of_task = f"{task}, " if task else ""
         first = "solved" if any(row.solved for alike in values.values() for row in alike) else "learned"
-        for what in ("solved", "learned"):
-            counts = {
-                value: (sum(getattr(r, what) for r in rs), sum(r.runs for r in rs)) for value, rs in values.items()
-            }
+        for what, of in (("solved", "finished"), ("learned", "runs")):  # a run that goes on has not failed to solve
+            sums = {value: [sum(getattr(r, name) for r in rs) for name in (what, of)] for value, rs in values.items()}
+            counts = {value: (k, n) for value, (k, n) in sums.items() if n}
+            if not counts:
+                continue
             best, *others = sorted(counts, key=lambda value: counts[value][0] / counts[value][1], reverse=True)
             chance = {value: fisher(*counts[best], *counts[value]) for value in others}
             told = {value: f"`{value}` {k} of {n}" for value, (k, n) in counts.items()}

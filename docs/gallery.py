@@ -1,7 +1,9 @@
 """Draw docs/gallery.md and its pictures from trained machines; it trains nothing.
 
-python docs/gallery.py                                              # from those of models/, all of them
-python docs/gallery.py copy=outputs/copy/.../checkpoints/best.ckpt  # from another one; the rest stays as it is
+    python docs/gallery.py                                              # all, from the machines of models/
+    python docs/gallery.py copy=outputs/copy/.../checkpoints/best.ckpt  # one, from another machine
+
+Tasks that no word names stay as they are.
 """
 
 import sys

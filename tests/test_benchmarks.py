@@ -182,13 +182,13 @@ def test_the_overview_says_of_a_record_what_the_record_says(tmp_path, monkeypatc
         (folder / "results.json").write_text(json.dumps(results | {"test": test, "versions": {}, "commit": "abc"}))
         lines = solve.record(name, "python some", [summarize.read_run(folder)], 1)
         measure.put(solve.RECORDS, name, lines, "# Results\n")
-    recall, ngrams = overview.overview({name: overview.read(name) for name in tests})[6:8]
+    recall, ngrams = overview.overview({name: measure.get(solve.RECORDS, name) for name in tests})[6:8]
     assert recall == "| [Recall, Huber](#recall-huber) | 0 of 1 | none | 1,200 | 7 | 2 | 8.5 | 7 | 0.94 bits at 20 |"
     assert (
         ngrams
         == "| [N-grams](#n-grams) | (1 of 1 seeds) |  | 1,200 | 7 |  | 0.50 (0.50-0.50) | 0.5 after 1,000,000 |  |"
     )
-    assert overview.read("Sort") is None
+    assert measure.get(solve.RECORDS, "Sort") == []
 
 
 def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
@@ -203,7 +203,7 @@ def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
             (folder / "results.json").write_text(json.dumps(results | {"test": {"5": {"error_bits": 0.0}}}))
     runs = summarize.read_runs(tmp_path)
     rows = summarize.aggregate(runs)[1]
-    lines = study.record("losses", "python some", runs, rows, 1, "some.png")
+    lines = study.record("losses", "python some", runs, 1, "some.png")
     assert lines[2].startswith("Cross-entropy or Huber? The question that the seed experiment left open.")
     assert sum(line.startswith("| task=") for line in lines) == 8
     assert "- copy, `lr`, solved: `2` 1 of 2; it may be chance: `1` 0 of 2." in lines
@@ -216,7 +216,7 @@ def test_a_study_counts_the_runs_of_every_value_and_task(tmp_path):
 def test_a_value_that_solves_surely_fewer_is_told_from_one_where_it_may_be_chance():
     nothing = dict.fromkeys(field.name for field in fields(summarize.Row))
     rows = [
-        summarize.Row(**nothing | {"configuration": f"lr={lr}", "runs": 10, "solved": k, "learned": 9})
+        summarize.Row(**nothing | {"configuration": f"lr={lr}", "runs": 10, "finished": 10, "solved": k, "learned": 9})
         for lr, k in ((1, 3), (2, 10), (3, 9))
     ]
     assert study.answers(rows) == [
