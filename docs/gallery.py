@@ -40,7 +40,7 @@ TASKS = ("copy", "repeat_copy", "recall", "ngrams", "sort")  # in the paper's or
 # The paper's own lengths, where its figures show them: 4, 5 and 8. Elsewhere the task's test lengths.
 LENGTHS: dict[str, list[Length]] = {"copy": [10, 20, 30, 50, 120]}
 
-MEMORY_USE = {"copy": 6, "repeat_copy": 9, "recall": 12}  # the paper's figures
+MEMORY_USE = {"copy": 6, "repeat copy": 9, "recall": 12}  # the paper's figures
 
 READABLE = 100  # steps of an episode, at most, in pictures that show it step by step
 MOST_HEADS = 4  # of a kind in films, which a repository has to carry
@@ -78,7 +78,7 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
     trace = probe(trainer, learner)
     seen = f"{checkpoint['sequences']:,} sequences seen"
     title, of_all = f"{task.title(length)} - {seen}", f"{machine.name.replace('_', ' ')} - {seen}"
-    shown = LENGTHS.get(machine.name, task.test_lengths)
+    shown = LENGTHS.get(task.title(), task.test_lengths)
     answers = {task.counts(each): look(trainer, learner, task.probe(each)) for each in shown}
     wrong = "; ".join(f"{name}: {figures.wrong_bits(answer)}" for name, answer in answers.items())
 
@@ -122,7 +122,7 @@ def pictures(machine: Machine, images: Path) -> Iterator[tuple[Path, str, str]]:
             "On the left input, add vectors and write weightings; on the right output, read vectors and read "
             f"weightings; {len(figures.echoes(trace))} boxes join what is written and what is read.",
             "What is written and what is read: with the same letter, from the same slots."
-            + (f" Figure {MEMORY_USE[machine.name]} of the paper." if machine.name in MEMORY_USE else ""),
+            + (f" Figure {MEMORY_USE[task.title()]} of the paper." if task.title() in MEMORY_USE else ""),
         )
     if isinstance(task, Sort):
         yield (
