@@ -212,12 +212,16 @@ def learn(cfg: DictConfig, task: "Task", learner: "Learner", trainer: "Trainer")
 
 def warn_if_crowded(task: "Task", lengths: str, cfg: DictConfig, slots: str) -> None:
     """Say so where episodes of the task's `lengths` have more vectors to keep than the memory has `slots`."""
-    chosen, there = getattr(task, lengths), OmegaConf.select(cfg, f"memory.{slots}")
+    chosen, there, most = getattr(task, lengths), cfg.memory.get(slots), cfg.memory.get("num_slots")
     stored = max(map(task.stored, chosen if isinstance(chosen, list) else [chosen]))
-    if there is not None and stored > (min(there) if OmegaConf.is_list(there) else there):
+    if most is not None and stored > most:
+        slots, there = "num_slots", most
+    ranges = OmegaConf.is_list(there)  # over another number at every step
+    enough = f"[{stored},{max(stored, there[1])}]" if ranges else stored * 6 // 5
+    if there is not None and stored > (there[0] if ranges else there):
         log.warning(
             f"task.{lengths}={cfg.task[lengths]} has up to {stored} vectors to keep in memory.{slots}={there}: some "
-            f"must share a slot. Set memory.{slots}={stored * 6 // 5} for one each."
+            f"must share a slot. Set memory.{slots}={enough} for one each."
         )
 
 

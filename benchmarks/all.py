@@ -1,4 +1,7 @@
-"""Every benchmark, one after the other: python benchmarks/all.py --record. Leave the machine alone meanwhile."""
+"""Every benchmark of speed, memory and start, one after the other. Leave the machine alone meanwhile.
+
+python benchmarks/all.py --record
+"""
 
 import subprocess
 import sys

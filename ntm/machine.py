@@ -87,8 +87,8 @@ class Machine(nn.Module):
             # along for its weights' gradients (there may be none, yet training over devices waits for all of them).
             h, _ = self.controller.unroll(inputs, self.controller.initial_state(len(inputs)))
             return self.output(torch.cat([h, self.interface(h)[..., :0]], dim=-1)).to(inputs.dtype)
-        compiled = partial(compiled_step(), self) if self.compiles else None
-        outputs = torch.stack([step.output for step in self.steps(inputs, compiled)], dim=1)
+        step = partial(compiled(type(self).step), self) if self.compiles else None
+        outputs = torch.stack([step.output for step in self.steps(inputs, step)], dim=1)
         return outputs.to(inputs.dtype)  # autocast makes them short; the loss adds up many
 
     def fuses(self, inputs: Float[Tensor, "batch time input"]) -> bool:
@@ -119,15 +119,15 @@ class Machine(nn.Module):
             prepare(self, inputs)
 
     def steps(
-        self, inputs: Float[Tensor, "batch time input"], compiled: Callable[..., Step] | None = None
+        self, inputs: Float[Tensor, "batch time input"], step: Callable[..., Step] | None = None
     ) -> Iterator[Step]:
         """Run the sequences, all from the initial state, one step at a time."""
-        run = compiled or self.step
+        step = step or self.step
         state = self.initial_state(len(inputs))
         for x in inputs.unbind(1):
-            step = run(x, state)
-            yield step
-            state = step.state
+            done = step(x, state)
+            yield done
+            state = done.state
 
     def step(self, x: Float[Tensor, "batch input"], state: State) -> Step:
         """See the input and the previous reads, drive the heads, answer from the controller and the new reads."""
@@ -157,9 +157,9 @@ class Machine(nn.Module):
 
 
 @cache
-def compiled_step() -> Callable[..., Step]:
-    """Of any machine, not bound to one: a machine that was copied would go on with the weights of the first."""
-    return torch.compile(Machine.step)
+def compiled(step: Callable[..., Step]) -> Callable[..., Step]:
+    """The step of a class, not bound to a machine: one that was copied would go on with the weights of the first."""
+    return torch.compile(step)
 
 
 def linear(in_features: int, out_features: int) -> nn.Linear:

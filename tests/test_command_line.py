@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import ROOT
+from fakes import ROOT, compose
+from hydra.utils import instantiate
 
 from callbacks.curves import validations
 from models.ship import unpack
+from train import warn_if_crowded
 
 SHORT = (
     "debug=short",
@@ -64,6 +66,29 @@ def results(folder: Path) -> dict:
 def test_fewer_training_slots_than_vectors_are_pointed_out(tmp_path):
     printed = run("train.py", *SHORT, "memory.training_slots=2", "memory.shift_range=1", folder=tmp_path)
     assert "task.max_length=3 has up to 3 vectors to keep in memory.training_slots=2" in printed
+
+
+@pytest.mark.parametrize(
+    ("slots", "training_slots", "remedy"),
+    [
+        (128, 24, "memory.training_slots=36"),
+        (128, [22, 128], "memory.training_slots=[30,128]"),
+        (25, 24, "memory.num_slots=36"),
+        (25, 99, "memory.num_slots=36"),
+        (25, None, "memory.num_slots=36"),
+        (30, 30, None),
+        (128, [30, 128], None),
+        (128, None, None),
+        (None, None, None),
+    ],
+)
+def test_where_vectors_crowd_the_remedy_is_room_enough(slots, training_slots, remedy, caplog):
+    cfg = compose("task.max_length=30")
+    task = instantiate(cfg.task, seed=1)
+    cfg.memory = {} if slots is None else {"num_slots": slots, "training_slots": training_slots}
+    warn_if_crowded(task, "max_length", cfg, "training_slots")
+    said = [message.partition("Set ")[2].removesuffix(" for one each.") for message in caplog.messages]
+    assert said == ([remedy] if remedy else [])
 
 
 def test_a_run_may_begin_with_another_s_machine_and_have_all_else_its_own(tmp_path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from fakes import ROOT, lstm, machine, matrix_memory
 
 from ntm import Machine
@@ -50,6 +51,21 @@ def test_a_compiled_step_agrees_with_the_eager_one():
     one = os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}  # a pool of compilers costs more than one small step
     done = subprocess.run([sys.executable, "-c", AGREES], cwd=ROOT, env=one, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+class Silent(Machine):
+    """A machine with a step of its own."""
+
+    def step(self, x, state):
+        return super().step(x, state)._replace(output=x[..., :2] * 0)
+
+
+def test_what_is_compiled_is_a_machine_s_own_step(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch, "compile", lambda step: taken.append(step) or step)
+    made = Silent(input_size=3, output_size=2, controller=lstm(), memory=matrix_memory(), engine="eager", compile=True)
+    assert not made(torch.ones(2, 3, 3)).any()
+    assert taken == [Silent.step]
 
 
 def test_compiling_changes_no_name_in_a_checkpoint():
