@@ -35,32 +35,35 @@ class Rewind(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        best = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
         now = measured(trainer, "callbacks.rewind.monitor", self.monitor)
-        if best.best_model_score is None:  # a new run, whatever machine it began with
+        if kept(trainer).best_model_score is None:  # a new run, whatever machine it began with
             self.least = now
-            return
         self.least = min(self.least, now)
-        # By its own measure this may be the best machine so far, which is about to be kept.
-        is_best = trainer.callback_metrics[str(best.monitor)] < best.best_model_score
-        if self.least <= self.chance / 2 and now > (self.least + self.chance) / 2 and not is_best:
-            log.info(
-                f"unlearned after {pl_module.sequences:,} sequences: {self.monitor} is {now:.3g}, and was "
-                f"{self.least:.3g}: back to {best.best_model_path}"
-            )
-            self.go_back(trainer, pl_module, best.best_model_path)
+        if self.least <= self.chance / 2 and now > (self.least + self.chance) / 2:
+            was = f"{self.monitor} is {now:.3g}, and was {self.least:.3g}"
+            self.go_back(trainer, pl_module, f"unlearned after {pl_module.sequences:,} sequences: {was}")
 
-    def go_back(self, trainer: L.Trainer, pl_module: Any, path: str) -> None:
-        checkpoint = read(path)
+    def go_back(self, trainer: L.Trainer, pl_module: Any, why: str) -> None:
+        """Back to the best checkpoint, but from a machine that is better yet, and about to be kept."""
+        best = kept(trainer)
+        if best.best_model_score is None or trainer.callback_metrics[str(best.monitor)] < best.best_model_score:
+            return
+        log.info(f"{why}: back to {best.best_model_path}")
+        checkpoint = read(best.best_model_path)
         pl_module.load_state_dict(checkpoint["state_dict"])
         for average in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(average, WeightAveraging):
                 average.on_load_checkpoint(trainer, pl_module, checkpoint)
-        for optimizer, kept in zip(trainer.optimizers, checkpoint["optimizer_states"], strict=True):
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": kept["state"]})
+        for optimizer, state in zip(trainer.optimizers, checkpoint["optimizer_states"], strict=True):
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state["state"]})
 
     def state_dict(self) -> dict[str, Any]:
         return {"least": self.least}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.least = state_dict["least"]
+
+
+def kept(trainer: L.Trainer) -> ModelCheckpoint:
+    """What keeps the best checkpoint."""
+    return next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor)

@@ -11,18 +11,20 @@ from pydantic import Field, NonNegativeInt, PositiveInt, validate_call
 from torch.optim import Optimizer
 
 from callbacks.metrics import measured
+from callbacks.rewind import Rewind
 
 log = logging.getLogger(__name__)
 
-KEPT = ("in_a_row", "first_in_a_row", "settling_since", "done")  # in a checkpoint
+KEPT = ("in_a_row", "first_in_a_row", "settling_since", "waited", "done")  # in a checkpoint
 
 
 class Solved(L.Callback):
     """Once all `monitors` have been at or below `threshold` in `patience` validations in a row, settles and then stops.
 
     Settling multiplies the rate by half a cosine from one to zero over `cooldown` steps (0 stops at once): it sharpens
-    the weightings, and with them the generalisation to longer sequences. It ends with a validation, and a machine that
-    is not solved then goes back to the full rate. The scheduler knows nothing of it.
+    the weightings, and with them the generalisation to longer sequences. A machine that is not solved any more while it
+    settles goes back to the best checkpoint, where there is a `Rewind`; one that is not at the end of it goes back to
+    the full rate. The scheduler knows nothing of it.
 
     Some machines learn the first monitor's sequences in a way that never extends to the others'. Once the first alone
     has been solved in `limit` validations in a row, the others are not waited for any more.
@@ -53,6 +55,7 @@ class Solved(L.Callback):
         self.in_a_row = 0  # of all monitors
         self.first_in_a_row = 0
         self.settling_since: int | None = None  # the step
+        self.waited = False  # long enough: it settles for the first alone
         self.done = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -76,14 +79,21 @@ class Solved(L.Callback):
             return
         self.in_a_row = self.in_a_row + 1 if self.solved(trainer, self.monitors) else 0
         self.first_in_a_row = self.first_in_a_row + 1 if self.solved(trainer, self.monitors[:1]) else 0
-        waited = self.first_in_a_row >= self.limit
-        if self.settling_since is None and (waited or self.in_a_row >= self.patience):
-            which = " and ".join(self.monitors[: 1 if waited else None])
-            log.info(f"solved after {pl_module.sequences:,} sequences: {which} <= {self.threshold:g}")
-            self.settling_since = trainer.global_step
+        if self.settling_since is None:
+            self.waited = self.first_in_a_row >= self.limit
+            if self.waited or self.in_a_row >= self.patience:
+                which = " and ".join(self.monitors[: 1 if self.waited else None])
+                log.info(f"solved after {pl_module.sequences:,} sequences: {which} <= {self.threshold:g}")
+                self.settling_since = trainer.global_step
+        holds = (self.first_in_a_row if self.waited else self.in_a_row) > 0
+        if self.settling_since is not None and not holds:
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, Rewind):
+                    lost = f"not solved any more after {pl_module.sequences:,} sequences, while it settles"
+                    callback.go_back(trainer, pl_module, lost)
         if self.has_settled(trainer.global_step):
-            self.done = trainer.should_stop = waited or self.in_a_row > 0
-            if not self.done:
+            self.done = trainer.should_stop = holds
+            if not holds:
                 log.info(f"not solved any more after {pl_module.sequences:,} sequences: back to the full rate")
                 self.settling_since = None
 

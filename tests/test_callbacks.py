@@ -404,6 +404,45 @@ def test_a_machine_that_did_not_stay_solved_goes_back_to_the_full_rate():
     assert rates.seen == [0.1, 0.1, 0.05, 0.1, 0.1, 0.1, 0.05]
 
 
+def test_a_machine_that_loses_it_while_it_settles_goes_back_to_the_best_one(tmp_path, caplog):
+    weights, rates = Weights(), Rates()
+    solved = Solved(monitors=["val/error_bits"], threshold=0.5, patience=1, limit=99, cooldown=4)
+    run = rewinding(tmp_path, solved, rates, weights)
+
+    with caplog.at_level(logging.INFO):
+        run.fit(Learner(measured=(3.0, 0.2, 1.0, 0.4, 2.0, 0.3)), Task())
+
+    assert run.global_step == 6
+    assert rates.seen == [0.1, 0.1, 0.1, 0.085355, 0.05, 0.014645]
+    assert same(weights.seen[2], weights.seen[1])
+    assert same(weights.seen[4], weights.seen[1])
+    assert not same(weights.seen[3], weights.seen[1])
+    assert [record.getMessage() for record in caplog.records if record.name == "callbacks.rewind"] == [
+        f"not solved any more after {sequences} sequences, while it settles: back to {tmp_path}/best.ckpt"
+        for sequences in (6, 10)
+    ]
+
+
+def test_a_machine_that_settles_for_the_training_range_alone_goes_back_for_nothing_else(tmp_path, caplog):
+    class Near(Learner):
+        """Wrong beyond the training range."""
+
+        def validation_step(self, batch: Batch, batch_idx: int) -> None:
+            super().validation_step(batch, batch_idx)
+            self.log("far/error_bits", 9.0, batch_size=BATCH_SIZE)
+
+    monitors = ["val/error_bits", "far/error_bits"]
+    run = rewinding(tmp_path, Solved(monitors=monitors, threshold=0.5, patience=1, limit=2, cooldown=3))
+
+    with caplog.at_level(logging.INFO, logger="callbacks.rewind"):
+        run.fit(Near(measured=(0.3, 0.2, 0.4, 1.0, 0.1)), Task())
+
+    assert run.global_step == 5
+    assert [
+        record.getMessage().partition(",")[0] for record in caplog.records if record.name == "callbacks.rewind"
+    ] == ["not solved any more after 8 sequences"]
+
+
 @pytest.mark.parametrize(("after", "steps"), [((0.0,), 8), ((9.0, 0.0, 0.0), 13)], ids=["solved", "not any more"])
 def test_settling_ends_where_it_is_due_and_not_at_the_next_validation(after, steps):
     solved = Solved(monitors=["val/error_bits"], threshold=0.0, patience=1, limit=99, cooldown=3)
