@@ -95,7 +95,7 @@ class Solved(L.Callback):
             self.done = trainer.should_stop = (self.first_in_a_row if self.waited else self.in_a_row) > 0
             if not self.done:
                 log.info(f"not solved any more after {pl_module.sequences:,} sequences: on at half the rate")
-                self.settling_since = None
+                self.settling_since, self.first_in_a_row = None, 0  # waits anew
                 self.share /= 2
 
     def has_settled(self, step: int) -> bool:
