@@ -15,7 +15,7 @@ from callbacks.rewind import Rewind
 
 log = logging.getLogger(__name__)
 
-KEPT = ("in_a_row", "first_in_a_row", "settling_since", "waited", "share", "done")  # in a checkpoint
+KEPT = ("in_a_row", "first_in_a_row", "settling_since", "waited", "done")  # in a checkpoint
 
 
 class Solved(L.Callback):
@@ -23,8 +23,8 @@ class Solved(L.Callback):
 
     Settling multiplies the rate by half a cosine from one to zero over `cooldown` steps (0 stops at once): it sharpens
     the weightings, and with them the generalisation to longer sequences. A machine that loses the first monitor's
-    sequences while it settles goes back to the best checkpoint, where there is a `Rewind`. One that is not solved at
-    the end of it goes on at half the rate that it had. The scheduler knows nothing of either.
+    sequences while it settles goes back to the best checkpoint, where there is a `Rewind`; one that is not solved at
+    the end of it goes back to the full rate. The scheduler knows nothing of it.
 
     Some machines learn the first monitor's sequences in a way that never extends to the others'. Once the first alone
     has been solved in `limit` validations in a row, the others are not waited for any more.
@@ -56,7 +56,6 @@ class Solved(L.Callback):
         self.first_in_a_row = 0
         self.settling_since: int | None = None  # the step
         self.waited = False  # long enough: it settles for the first alone
-        self.share = 1.0  # of the rate, which is halved where settling did not hold
         self.done = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -94,21 +93,19 @@ class Solved(L.Callback):
         if self.has_settled(trainer.global_step):
             self.done = trainer.should_stop = (self.first_in_a_row if self.waited else self.in_a_row) > 0
             if not self.done:
-                log.info(f"not solved any more after {pl_module.sequences:,} sequences: on at half the rate")
+                log.info(f"not solved any more after {pl_module.sequences:,} sequences: back to the full rate")
                 self.settling_since, self.first_in_a_row = None, 0  # waits anew
-                self.share /= 2
 
     def has_settled(self, step: int) -> bool:
         return self.settling_since is not None and step >= self.settling_since + self.cooldown
 
     def settle(self, step: int, optimizer: Optimizer) -> None:
         """Take a share of the rate for a step."""
-        share = self.share
         if self.settling_since is not None and self.cooldown:
-            share *= (1 + cos(pi * min(1, (step - self.settling_since) / self.cooldown))) / 2
-        self.rates = [group["lr"] for group in optimizer.param_groups]
-        for group in optimizer.param_groups:
-            group["lr"] *= share
+            share = (1 + cos(pi * min(1, (step - self.settling_since) / self.cooldown))) / 2
+            self.rates = [group["lr"] for group in optimizer.param_groups]
+            for group in optimizer.param_groups:
+                group["lr"] *= share
 
     def restore(self, optimizer: Optimizer) -> None:
         """Give back the whole rate, from which a scheduler finds the next."""
