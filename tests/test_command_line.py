@@ -23,6 +23,7 @@ from train import warn_if_crowded
 SHORT = (
     "debug=short",
     "engine=eager",
+    "scheduler=constant",
     "task.max_length=3",
     "task.batch_size=4",
     "task.far_length=4",
@@ -94,6 +95,7 @@ def test_where_vectors_crowd_the_remedy_is_room_enough(slots, training_slots, re
 def test_a_run_may_begin_with_another_s_machine_and_have_all_else_its_own(tmp_path):
     chosen = (f"weights={ROOT / 'models/copy.ckpt'}", "loss=huber", "optimizer=adam", "memory.num_slots=64")
     measured = ("task.test_lengths=[20]", "task.test_size=16", "logger=csv", "callbacks=none", "trainer.max_steps=1")
+    measured += ("scheduler=constant",)  # which may go on for longer
     run("train.py", *chosen, *measured, "hydra.run.dir=run", folder=tmp_path)
     assert results(tmp_path / "run")["test"]["20"]["error_bits"] == 0
     assert results(tmp_path / "run")["sequences"] == 4

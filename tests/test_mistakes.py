@@ -129,8 +129,8 @@ MISTAKES = [
     ("optimizer=graves optimizer.alpha=1", "optimizer.alpha=1", "less than 1"),
     ("optimizer=graves optimizer.eps=0", "optimizer.eps=0", "greater than 0"),
     ("scheduler=cosine scheduler.T_max=0", "scheduler.T_max=0"),
-    ("scheduler.factor=-1", "scheduler.factor=-1"),
-    ("scheduler.factor=2", "scheduler.factor=2"),
+    ("scheduler=constant scheduler.factor=-1", "scheduler.factor=-1"),
+    ("scheduler=constant scheduler.factor=2", "scheduler.factor=2"),
     # the trainer
     ("trainer.max_steps=0", "trainer.max_steps=0", "greater than 0"),
     ("trainer.max_steps=-5", "trainer.max_steps=-5"),

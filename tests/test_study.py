@@ -19,7 +19,8 @@ from callbacks import results
 from conf.check import cli
 from hydra_plugins.ntm_lab import study as plugin
 
-SEARCH = (*(word for word in TINY if word != "callbacks=none"), "search=optuna", "trainer.max_steps=4")
+STEADY = ("scheduler=constant", "trainer.max_steps=4")
+SEARCH = (*(word for word in TINY if word != "callbacks=none"), "search=optuna", *STEADY)
 LR = "optimizer.lr=tag(log,interval(1e-4,1e-2))"
 
 

@@ -231,7 +231,8 @@ def test_a_job_that_was_resumed_by_its_folder_is_still_of_its_sweep(more, sweep,
 
 
 def test_a_job_of_an_experiment_that_is_a_sweep_is_resumed_as_one_run(sweep, monkeypatch, tmp_path):
-    study = ("experiment=study/practice", *TINY, "controller=lstm", "task.sparse_rate=0", "task.noise=0", "seed=1")
+    cell = ("controller=lstm", "task.sparse_rate=0", "task.noise=0", "seed=1")
+    study = ("experiment=study/practice", *TINY, *cell, "scheduler=constant")
     assert sweep(*study) == 0
     monkeypatch.setattr(sys, "argv", [train.__file__, "resume=sweep/0", "trainer.max_steps=4"])
     GlobalHydra.instance().clear()
