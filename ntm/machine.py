@@ -88,7 +88,7 @@ class Machine(nn.Module):
             h, _ = self.controller.unroll(inputs, self.controller.initial_state(len(inputs)))
             return self.output(torch.cat([h, self.interface(h)[..., :0]], dim=-1)).to(inputs.dtype)
         step = partial(compiled(type(self).step), self) if self.compiles else None
-        outputs = torch.stack([step.output for step in self.steps(inputs, step)], dim=1)
+        outputs = torch.stack([done.output for done in self.steps(inputs, step)], dim=1)
         return outputs.to(inputs.dtype)  # autocast makes them short; the loss adds up many
 
     def fuses(self, inputs: Float[Tensor, "batch time input"]) -> bool:
