@@ -198,7 +198,7 @@ def test_a_run_that_fails_is_marked_as_failed_and_keeps_its_last_checkpoint(tmp_
 
 
 def test_a_run_that_goes_on_in_its_folder_keeps_its_id(tmp_path):
-    short = (*WATCHED, "callbacks=none")
+    short = (*WATCHED, "callbacks=none", "scheduler=constant")
     train.run(compose(*short, output_dir=tmp_path))
     longer = (*short, "trainer.max_steps=4", f"checkpoint={tmp_path}/checkpoints/last.ckpt")
     train.run(compose(*longer, output_dir=tmp_path))
