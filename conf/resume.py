@@ -167,10 +167,9 @@ def changes(cfg: DictConfig, before: dict[str, Any]) -> list[str]:
     refused = [key for key in differing if not matches(key, allowed)]
     lost = [key for key in differing if key.split(".")[0] in CANNOT_CHANGE and key not in EXCEPT]
     if lost:
-        old_values = " ".join(f"{key}={one.get(key)}" for key in lost)
         raise ConfigError(
             f"checkpoint={cfg.checkpoint} goes on with its own optimiser and schedule, but "
-            f"{' and '.join(said[key] for key in lost)}. Give {old_values}, or start a new run."
+            f"{' and '.join(said[key] for key in lost)}. Give the old value, or start a new run."
         )
     if refused:
         raise ConfigError(
