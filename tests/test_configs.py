@@ -90,6 +90,19 @@ def test_null_switches_a_callback_or_a_logger_off(tmp_path):
     assert not any(isinstance(logger, Wandb) for logger in trainer.loggers)
 
 
+def test_a_callback_of_lightning_s_may_watch_what_is_the_more_the_better(tmp_path):
+    watching = "monitor: val/exact, mode: max"
+    early = f"{{_target_: lightning.pytorch.callbacks.EarlyStopping, {watching}, stopping_threshold: -1}}"
+    right = f"{{_target_: lightning.pytorch.callbacks.ModelCheckpoint, {watching}, dirpath: {tmp_path}}}"
+    words = (f"+callbacks.early={early}", f"+callbacks.right={right}", "trainer.val_check_interval=1")
+    cfg = compose(*TINY, *words, output_dir=tmp_path / "run")
+    train.check(cfg)
+    *_, trainer, _ = fit(cfg)
+    assert trainer.global_step == 1  # stopped at once, as any fraction is more
+    assert list(tmp_path.glob("*.ckpt"))
+    assert (tmp_path / "run/checkpoints/best.ckpt").is_file()
+
+
 def test_lightning_measures_nothing_unless_asked(tmp_path):
     _, _, trainer, _ = fit(compose(*TINY, output_dir=tmp_path / "run"))
     assert trainer.profiler.summary() == ""
