@@ -27,6 +27,7 @@ import farther
 import measure
 import overview
 import paper
+import slipping
 import soak
 import solve
 import sorting
@@ -276,6 +277,20 @@ def test_places_of_vectors_are_told_from_places_that_they_share():
 
     shared = Mock(memory=Mock(w_write=focus[[0, 1, 1, 3, 4, 4, 4]], w_read=in_order), phases=phases)
     assert sorting.places(shared, priority) == (1 / 3, [None, False, None])
+
+
+def test_a_head_that_goes_on_is_told_from_one_that_does_not_know_where_to():
+    task, learner = load(str(ROOT / "models/copy.ckpt"))
+    decided = slipping.measure(task, learner.machine, 200)
+    assert 0.5 < decided.least < decided.usual < 1
+    assert decided.wrong == 0
+    torch.nn.init.zeros_(learner.machine.interface.weight)
+    torch.nn.init.zeros_(learner.machine.interface.bias)
+    lost = slipping.measure(task, learner.machine, 200)
+    assert (lost.usual, lost.least) == pytest.approx((1 / 3, 1 / 3))
+    assert lost.wrong == 200
+    (points,) = slipping.picture({1: decided, 2: lost}, 200).axes[0].lines[1:]
+    assert points.get_xydata().tolist() == [[decided.least, 0], [lost.least, 200]]
 
 
 def test_a_machine_counts_down_as_far_as_it_learned_and_no_further():
