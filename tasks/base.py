@@ -124,8 +124,12 @@ class Task(L.LightningDataModule, ABC):
         source = generator("training", self.seed, rank, step)
         batch = self.draw(self.training_sample, self.batch_size, source, mixed=self.mixed_lengths)
         if self.noise:
-            batch = batch._replace(inputs=batch.inputs + self.noise * torch.randn(batch.inputs.shape, generator=source))
+            batch = batch._replace(inputs=batch.inputs + self.noise * self.unit_noise(batch.inputs.shape, source))
         return batch
+
+    def unit_noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
+        """Noise of mean 0 and standard deviation 1: normal, unless a task has a reason for another."""
+        return torch.randn(shape, generator=generator)
 
     def draw(self, sample: Sampler, batch_size: int, generator: torch.Generator, mixed: bool) -> Batch:
         """A batch over the training range: of one length, or of one length for each sequence, padded."""

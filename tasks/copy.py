@@ -1,5 +1,6 @@
 """Copy: store a sequence and say it back (section 4.1)."""
 
+from math import sqrt
 from typing import Annotated, Any, Literal
 
 import torch
@@ -56,6 +57,10 @@ class Copy(Task):
         few = torch.rand(batch_size, 1, 1, generator=generator) / 2  # of the bits; a half is fair
         share = torch.where(sparse, few, 0.5).expand(batch_size, length, self.num_bits)
         return self.episodes(torch.bernoulli(share, generator=generator))
+
+    def unit_noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
+        """Evenly spread: with less than 0.5 / sqrt(3) of it there is no bit that could be the other one."""
+        return sqrt(12) * (torch.rand(shape, generator=generator) - 0.5)
 
     def episodes(self, vectors: Tensor) -> Batch:
         """Sequences of these vectors, [batch, length, bits]."""

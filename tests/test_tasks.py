@@ -251,6 +251,13 @@ def test_copy_practises_sparse_sequences_and_is_measured_on_fair_ones(layout):
         assert (shares < 0.3).float().mean().item() == pytest.approx(0.6 * sparse, abs=0.05)
 
 
+def test_the_noise_of_copy_leaves_no_bit_in_doubt():
+    vectors = build("copy", "task.min_length=20", "task.batch_size=1000").training_batch(0)
+    seen = vectors.inputs[:, :20, :8]
+    assert torch.equal(seen > 0.5, vectors.targets[:, -20:] > 0.5)
+    assert (seen - seen.round()).abs().max().item() == pytest.approx(0.25 * 3**0.5, abs=1e-3)
+
+
 # --- recall
 
 
