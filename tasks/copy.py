@@ -28,7 +28,8 @@ class Copy(Task):
     which this project grew from: a start flag on channel 8 before the vectors and an end flag on channel 9 after them.
 
     To learn from, `sparse_rate` of the sequences have few bits set, which fair coins make too rare to be learned: blank
-    vectors look like the steps of the answer, and those with a bit or two hardly differ from them.
+    vectors look like the steps of the answer, and those with a bit or two hardly differ from them. In `skewed_rate` of
+    them every bit has a share of its own, so that vectors are alike: a head that one of them tips is tipped again.
     """
 
     @validate_call
@@ -38,11 +39,12 @@ class Copy(Task):
         num_bits: PositiveInt,
         layout: Literal["paper", "keras"],
         sparse_rate: Rate,
+        skewed_rate: Rate = 0,  # checkpoints from before it was there say nothing of it
         **stream: Any,
     ):
         super().__init__(**stream)
         self.num_bits = num_bits
-        self.sparse_rate = sparse_rate
+        self.sparse_rate, self.skewed_rate = sparse_rate, skewed_rate
         self.num_flags = 1 if layout == "paper" else 2
         self.input_size = num_bits + self.num_flags
         self.output_size = num_bits
@@ -53,9 +55,11 @@ class Copy(Task):
 
     def training_sample(self, length: Length, batch_size: int, generator: torch.Generator) -> Batch:
         assert isinstance(length, int)
-        sparse = torch.rand(batch_size, 1, 1, generator=generator) < self.sparse_rate
+        sparse, skewed = torch.rand(2, batch_size, 1, 1, generator=generator)
         few = torch.rand(batch_size, 1, 1, generator=generator) / 2  # of the bits; a half is fair
-        share = torch.where(sparse, few, 0.5).expand(batch_size, length, self.num_bits)
+        own = torch.rand(batch_size, 1, self.num_bits, generator=generator)
+        share = torch.where(sparse < self.sparse_rate, few, torch.where(skewed < self.skewed_rate, own, 0.5))
+        share = share.expand(batch_size, length, self.num_bits)
         return self.episodes(torch.bernoulli(share, generator=generator))
 
     def unit_noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:

@@ -47,7 +47,7 @@ def test_the_controller_drives_a_machine(recipe):
 def test_the_task_samples(recipe):
     task, config = recipe("task")
     settings = {**compose().task, **config, "seed": 1}
-    foreign = ("_target_", "layout", "sparse_rate")
+    foreign = ("_target_", "layout", "sparse_rate", "skewed_rate")
     made = task(**{name: value for name, value in settings.items() if name not in foreign})
     batch = made.training_batch(0)
     assert batch.inputs.shape[-1] == made.input_size

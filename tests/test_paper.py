@@ -38,7 +38,7 @@ def test_an_experiment_is_what_its_table_says(name):
     task, model = next(
         (name.removesuffix(model), model) for model in ("_ntm_feedforward", "_ntm_lstm", "_lstm") if model in name
     )
-    as_drawn = ["task.sparse_rate=0"] if task == "copy" else []
+    as_drawn = ["task.sparse_rate=0", "task.skewed_rate=0"] if task == "copy" else []
     assert cfg.task == compose(f"task={task}", "task.batch_size=1", "task.noise=0", *as_drawn).task
     assert cfg.controller._target_.endswith(
         {"_ntm_feedforward": "FeedforwardController", "_ntm_lstm": ".LSTMController", "_lstm": "DeepLSTMController"}[

@@ -242,13 +242,24 @@ def test_copy_draws_fair_coins():
 
 @pytest.mark.parametrize("layout", ["paper", "keras"])
 def test_copy_practises_sparse_sequences_and_is_measured_on_fair_ones(layout):
-    words = (f"task.layout={layout}", "task.sparse_rate=0.4", "task.min_length=20", "task.batch_size=1000")
+    rates = ("task.sparse_rate=0.4", "task.skewed_rate=0")
+    words = (f"task.layout={layout}", *rates, "task.min_length=20", "task.batch_size=1000")
     practised = build("copy", *words).training_batch(0).targets[:, -20:]
     measured = draw("copy", 20, *words, batch_size=1000).targets[:, -20:]
     for vectors, sparse in (practised, 0.4), (measured, 0.0):
         shares = vectors.mean((1, 2))  # of bits that are set; of a sparse sequence any up to a half is as likely
         assert shares.mean().item() == pytest.approx(0.25 * sparse + 0.5 * (1 - sparse), abs=0.02)
         assert (shares < 0.3).float().mean().item() == pytest.approx(0.6 * sparse, abs=0.05)
+
+
+def test_copy_practises_sequences_whose_bits_have_a_share_each():
+    words = ("task.sparse_rate=0", "task.skewed_rate=0.4", "task.min_length=20", "task.batch_size=1000")
+    practised = build("copy", *words).training_batch(0).targets[:, -20:]
+    measured = draw("copy", 20, *words, batch_size=1000).targets[:, -20:]
+    for vectors, skewed in (practised, 0.4), (measured, 0.0):
+        constant = (vectors == vectors[:, :1]).all(1).float().mean().item()  # p^20 + (1 - p)^20 of them
+        assert constant == pytest.approx(skewed * 2 / 21, abs=0.01)
+        assert vectors.mean().item() == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_noise_of_copy_leaves_no_bit_in_doubt():
