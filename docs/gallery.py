@@ -27,7 +27,7 @@ from callbacks.drawing import READ_WEIGHTING, WRITE_WEIGHTING, color_bar, grid, 
 from callbacks.results import measured
 from conf.check import ConfigError, exit_on_mistake, explained
 from evaluate import configuration, rebuild, run_of
-from models.ship import origin, unpack
+from models.ship import MOST_HEADS, origin, unpack
 from ntm.checkpoints import read_checkpoint
 from ntm.learner import Learner
 from ntm.trace import Trace
@@ -43,7 +43,6 @@ LENGTHS: dict[str, list[Length]] = {"copy": [10, 20, 30, 50, 120]}
 MEMORY_USE = {"copy": 6, "repeat copy": 9, "recall": 12}  # the paper's figures
 
 READABLE = 100  # steps of an episode, at most, in pictures that show it step by step
-MOST_HEADS = 4  # of a kind in films, which a repository has to carry
 
 
 class Machine(NamedTuple):

@@ -39,7 +39,7 @@ class Copy(Task):
         num_bits: PositiveInt,
         layout: Literal["paper", "keras"],
         sparse_rate: Rate,
-        skewed_rate: Rate = 0,  # checkpoints from before it was there say nothing of it
+        skewed_rate: Rate = 0.0,  # checkpoints from before it was there say nothing of it
         **stream: Any,
     ):
         super().__init__(**stream)
