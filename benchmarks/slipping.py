@@ -1,6 +1,6 @@
 """See how decided the write heads of machines of copy are, and how rarely they slip; record it in docs/results.md.
 
-    python benchmarks/slipping.py outputs/solve/copy_cross_entropy --name "Copy, cross-entropy, inside"
+    python benchmarks/slipping.py outputs/solve/copy_cross_entropy --name "Copy, slipping"
 
 While vectors come in, the write head is to go on by one slot at every step. A shift weighting that says so by a little
 more than a half is enough, as long as sharpening makes a slot of it; where a rare vector takes the rest, the weighting
