@@ -29,7 +29,7 @@ class Copy(Task):
 
     To learn from, `sparse_rate` of the sequences have few bits set, which fair coins make too rare to be learned: blank
     vectors look like the steps of the answer, and those with a bit or two hardly differ from them. In `skewed_rate` of
-    them every bit has a share of its own, so that vectors are alike: a head that one of them tips is tipped again.
+    the rest every bit has a share of its own, so that vectors are alike: a head that one of them tips is tipped again.
     """
 
     @validate_call
