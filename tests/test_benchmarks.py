@@ -279,6 +279,28 @@ def test_places_of_vectors_are_told_from_places_that_they_share():
     assert sorting.places(shared, priority) == (1 / 3, [None, False, None])
 
 
+@pytest.mark.parametrize(
+    ("slot", "share"),
+    [
+        (lambda priority: (40 + 60 * priority).round() % 64, 0.99),  # round the ring
+        (lambda priority: torch.arange(20.0), 0.0),  # one after the other
+        (lambda priority: priority.sign() % 64, 0.0),  # too few places
+    ],
+)
+def test_places_that_follow_from_priorities_are_told_from_others(slot, share):
+    traces = []
+    for seed in range(64):
+        inputs = torch.zeros(37, 10)
+        inputs[:20, 8] = 2 * torch.rand(20, generator=torch.Generator().manual_seed(seed)) - 1
+        w = torch.nn.functional.one_hot(slot(inputs[:20, 8]).long(), 64).float().unsqueeze(1)
+        phases = (("input", 0), ("delimiter", 20), ("answer", 21))
+        traces.append(Mock(inputs=inputs, memory=Mock(w_write=w), phases=phases))
+    placed = sorting.by_priority(Mock(num_bits=8, num_wanted=16), traces)
+    assert placed.share == pytest.approx(share, abs=0.05)
+    assert len(placed.priority) == len(placed.slot) == 64 * 16
+    assert len(sorting.picture({1: placed, 2: placed}).axes) == 2
+
+
 def test_a_head_that_goes_on_is_told_from_one_that_does_not_know_where_to():
     task, learner = load(str(ROOT / "models/copy.ckpt"))
     decided = slipping.measure(task, learner.machine, 200)
