@@ -183,7 +183,7 @@ def picture(found: dict[int, Placed]) -> "Figure":
         columns = min(len(found), 5)
         rows = -(-len(found) // columns)
         figure = Figure(figsize=(1.9 * columns, 1.7 * rows), layout="constrained")
-        panels = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
+        panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
         for ax, (seed, (share, priority, slot)) in zip(panels, found.items(), strict=False):
             ax.plot(priority, slot, ".", color=WRITE, markersize=1, alpha=0.5)
             ax.set_title(f"seed {seed}: {100 * share:.0f}%")
