@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from conf.check import ConfigError, check_settings, cli, explained, instantiate, is_pruned
+from conf.check import ConfigError, check_settings, cli, explained, instantiate, is_first_process, is_pruned
 from conf.resume import changes, check_meaning, holding, is_own
 from hydra_plugins.ntm_lab.job import name_in_wandb, run_job
 
@@ -48,6 +48,8 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     memory = instantiate(cfg, "memory")
     controller = instantiate(cfg, "controller")
 
+    from lightning.pytorch.callbacks import ProgressBar
+
     from callbacks.last import Together
     from callbacks.rows import Rows
     from callbacks.unprofiled import skip_empty_hooks
@@ -57,9 +59,6 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     from tasks.base import key
 
     quiet()
-    # A run shorter than the interval is measured once, at its end.
-    batches = cfg.trainer.max_steps * cfg.trainer.get("accumulate_grad_batches", 1)
-    cfg.trainer.val_check_interval = min(cfg.trainer.val_check_interval, batches)
     task = instantiate(cfg, "task", seed=cfg.seed)
     with explained("controller", cfg.controller):
         machine = Machine(
@@ -81,6 +80,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
     )
     loggers = [instantiate(cfg, f"logger.{name}") for name in members(cfg.logger)]
     callbacks = [instantiate(cfg, f"callbacks.{name}") for name in members(cfg.callbacks)]
+    shown = any(isinstance(callback, ProgressBar) for callback in callbacks) or "enable_progress_bar" in cfg.trainer
     trainer = instantiate(
         cfg,
         "trainer",
@@ -88,6 +88,7 @@ def build(cfg: DictConfig) -> tuple["Task", "Learner", "Trainer"]:
         callbacks=callbacks,
         plugins=[Checkpoints()],
         default_root_dir=cfg.output_dir,  # where Lightning looks for checkpoints of its own accord
+        **({} if shown else {"enable_progress_bar": False}),  # or Lightning adds its own
     )
     if trainer.world_size > 1:
         trainer.callbacks.append(Together())  # type: ignore[attr-defined]
@@ -106,7 +107,7 @@ def members(group: DictConfig) -> list[str]:
 def main(cfg: DictConfig) -> float | None:
     """Train and measure; the cost on held-out sequences is what a search makes small."""
     choices = HydraConfig.get().runtime.choices
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # Lightning starts the other processes of a run by the same command
+    if is_first_process():
         log.info(" ".join(f"{key}={choices.get(key, cfg[key])}" for key in cfg if key in choices or key == "seed"))
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(cfg, check, run)
@@ -131,7 +132,7 @@ def run(cfg: DictConfig) -> float:
         SystemExit: with 130 after Ctrl-C and with 143 after SIGTERM, once a checkpoint is written.
     """
     import lightning as L
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
     from callbacks.loggers import finish
 
@@ -150,6 +151,8 @@ def run(cfg: DictConfig) -> float:
             code = 130 if isinstance(error, KeyboardInterrupt) else 143
             # The first process speaks for all: where another one fails, Lightning kills the first at once.
             raise SystemExit(code if trainer.is_global_zero else 0) from error
+        if isinstance(error, MisconfigurationException):
+            raise ConfigError(f"trainer: {error}") from error
         raise
     finish(trainer)
     assert learner.cost is not None
@@ -243,13 +246,20 @@ def check(cfg: DictConfig) -> "Trainer":
             "callbacks.rewind goes back to best.ckpt, which nobody writes. Add best: callbacks=[best,...]."
         )
     import torch
+    from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
     with torch.device("meta"):
         task, learner, trainer = build(cfg)
         with explained("optimizer", cfg.optimizer):
             optimizer = learner.optimizer(learner.parameters())
         with explained("scheduler", cfg.scheduler):
-            learner.scheduler(optimizer)
+            if isinstance(learner.scheduler(optimizer), torch.optim.lr_scheduler.ReduceLROnPlateau):
+                raise ConfigError("scheduler: ReduceLROnPlateau waits for a figure. Choose a schedule over steps.")
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise ConfigError(
+            f"trainer.strategy={cfg.trainer.get('strategy')} leaves what it has learned in another process. Set "
+            "trainer.strategy=ddp."
+        )
     if cfg.engine == "fused":
         with explained("engine", cfg):
             device = trainer.strategy.root_device

@@ -61,7 +61,7 @@ def measure(path: Path, length: int, size: int) -> float:
     cfg = configuration(checkpoint)
     cfg.callbacks = {}
     cfg.task.update(test_lengths=[length], test_size=size)
-    cfg.trainer.update(enable_progress_bar=False, enable_checkpointing=False)
+    cfg.trainer.update(enable_checkpointing=False)
     cfg.memory.num_slots = length * 21 // 20
     with TemporaryDirectory() as cfg.output_dir:
         task, learner, trainer = rebuild(cfg, checkpoint, str(path))

@@ -28,7 +28,7 @@ class Last(ModelCheckpoint):
         )  # of the last step; after it, weight averaging leaves its average in the place of the weights
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        if isinstance(exception, SIGTERMException):  # which Lightning raises between two steps of training alone
+        if isinstance(exception, SIGTERMException):  # which Lightning raises between two batches of training alone
             self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:

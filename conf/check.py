@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryFile
@@ -79,6 +80,8 @@ def instantiate(cfg: DictConfig, key: str, **passed: Any) -> Any:
         ConfigError: it names something that its group may not build, or a setting breaks its rule.
     """
     node = OmegaConf.select(cfg, key)
+    for name in passed.keys() & node.keys():
+        raise ConfigError(f"{key}.{name} follows from other choices. Leave it out.")
     for where, target in entries(node, key):
         if where.endswith("._target_"):
             check_target(where, str(target))
@@ -249,8 +252,7 @@ class Check(Callback):
             resumed = config.resume is not None and Path(config.resume).resolve() == folder
             if config.resume is not None and not resumed:
                 raise ConfigError(f"resume={config.resume} is for the command line: it stands for a whole command.")
-            # Lightning starts the other processes of a run by the same command, in the same folder.
-            first = os.environ.get("LOCAL_RANK", "0") == "0"
+            first = is_first_process()
             if first and not resumed:
                 check_empty(given)
             from train import check
@@ -292,6 +294,12 @@ class Check(Callback):
             except OSError:  # the disk is full; half a line would be taken for the whole
                 file.unlink(missing_ok=True)
         job_return.cfg = job_return.hydra_cfg = None  # half a megabyte of every job, to the end of the sweep
+
+
+def is_first_process() -> bool:
+    """Whether a run is this process's to begin: Lightning, or srun, starts the others by the same command."""
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))  # in Lightning's order
+    return next(filter(None, ranks), "0") == "0"
 
 
 def check_empty(folder: Path) -> None:
@@ -376,7 +384,7 @@ def line(error: Exception) -> str:
         return f"{several[1]} is more than one run. Add -m to run each of them, or choose one."
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
-        return not_a_setting(str(cause.full_key or cause.key), [*map(str, cause.parent_node or [])])
+        return not_a_setting(str(cause.full_key or cause.key), cause.parent_node)
     return " ".join(str(error).split())
 
 
@@ -396,9 +404,14 @@ def not_an_option(group: str, option: str, others: Sequence[str] = ()) -> str:
     return f"{group}={option} is not an option. {hint}Choose one of: {', '.join(choices)}."
 
 
-def not_a_setting(key: str, siblings: list[str]) -> str:
-    """What is said of a key that is not there, beside those that are; it may be one of another option."""
+def not_a_setting(key: str, parent: Any) -> str:
+    """What is said of a key that its parent has not; it may be one of another option, or one that must be added."""
     group, _, name = key.rpartition(".")
+    siblings = list(map(str, parent or []))
+    if "_target_" in siblings and key.split(".")[0] in ALLOWED:
+        taken = signature(check_target(f"{key}._target_", parent["_target_"])).parameters
+        if name in taken:
+            return f"{key} is not set yet. Put a + before it: +{key}=..."
     there = [sibling for sibling in siblings if not sibling.startswith("_")]
     near = get_close_matches(name, there, n=1)
     hint = f" Did you mean {key.removesuffix(name)}{near[0]}?" if near else ""

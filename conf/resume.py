@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -35,9 +35,9 @@ MAY_CHANGE = (
 )
 ABOUT = ("resume", "allow", "checkpoint", "output_dir")  # of this start, and not of the run
 ONE_RUN = "hydra.mode=RUN"  # whatever a job's experiment says: it may be a whole sweep
-# The state of these is in a checkpoint, and no change of theirs would take effect.
-CANNOT_CHANGE = ("scheduler", "optimizer")
-EXCEPT = ("optimizer.lr",)  # the learner sees to this one
+# The state of this is in a checkpoint, and no change of it would take effect.
+CANNOT_CHANGE = ("optimizer",)
+EXCEPT = ("optimizer.lr",)  # the learner sees to this one, and to the scheduler
 # What weights mean, and their names and sizes do not tell; and what it was before there was a choice.
 MEANING = {"memory.order": "write_then_read", "memory.squash": True}
 
@@ -81,6 +81,11 @@ def expand(words: list[str]) -> list[str]:
             raise ConfigError(
                 f"{word} is not where resume={given[-1]} goes on, which is its own folder. Leave it out; "
                 "checkpoint=FILE goes on in a new one."
+            )
+    for word in words:
+        if word.startswith("checkpoint="):
+            raise ConfigError(
+                f"{word} goes on in a new folder, resume={given[-1]} from the newest checkpoint there. Leave one out."
             )
     rest = [word for word in words if not word.startswith(("resume=", "hydra.run.dir="))]
     newest = newest_checkpoint(folder)
@@ -164,11 +169,12 @@ def changes(cfg: DictConfig, before: dict[str, Any]) -> list[str]:
     said = {key: f"{key}={other.get(key)} (it was {one.get(key)})" for key in differing}
     watching = [name for name in {*old.callbacks, *cfg.callbacks} if all(only_looks(name, c) for c in (old, cfg))]
     allowed = [*MAY_CHANGE, *cfg.allow, *(f"{name}.*" for name in [*cfg.allow, *(f"callbacks.{w}" for w in watching)])]
-    refused = [key for key in differing if not matches(key, allowed)]
-    lost = [key for key in differing if key.split(".")[0] in CANNOT_CHANGE and key not in EXCEPT]
+    asked = [key for key in differing if not follows(key, old, cfg)]
+    refused = [key for key in asked if not matches(key, allowed)]
+    lost = [key for key in asked if key.split(".")[0] in CANNOT_CHANGE and key not in EXCEPT]
     if lost:
         raise ConfigError(
-            f"checkpoint={cfg.checkpoint} goes on with its own optimiser and schedule, but "
+            f"checkpoint={cfg.checkpoint} goes on with its own optimiser, but "
             f"{' and '.join(said[key] for key in lost)}. Give the old value, or start a new run."
         )
     if refused:
@@ -177,6 +183,16 @@ def changes(cfg: DictConfig, before: dict[str, Any]) -> list[str]:
             f"Give the old values, or allow it: allow=[{','.join(refused)}]."
         )
     return [*said.values()]
+
+
+def follows(key: str, *configs: DictConfig) -> bool:
+    """Whether a key differs only because all of them refer to another, as a schedule does to the number of steps."""
+    group, _, name = key.rpartition(".")
+    nodes = [OmegaConf.select(config, group) for config in configs]
+    if not all(isinstance(node, DictConfig) and name in node for node in nodes):
+        return False
+    one, other = (cast(dict, OmegaConf.to_container(node))[name] for node in nodes)
+    return one == other
 
 
 def check_meaning(cfg: DictConfig, before: dict[str, Any]) -> None:

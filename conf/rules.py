@@ -32,6 +32,8 @@ RULES: dict[str, Any] = {
     "trainer.max_steps": PositiveInt,
     "trainer.max_epochs": Literal[-1],  # the stream never ends
     "trainer.limit_train_batches": None,  # nor is it cut into any
+    "trainer.overfit_batches": Literal[0],  # nor do batches come again
+    "trainer.check_val_every_n_epoch": None,
     "trainer.limit_*_batches": PositiveInt | None,  # how many sequences are held out is the task's to say
     "trainer.val_check_interval": PositiveInt,
     "trainer.log_every_n_steps": PositiveInt,
@@ -49,6 +51,9 @@ RULES: dict[str, Any] = {
     "scheduler.factor": Annotated[float, Field(ge=0, le=1)],
     "callbacks.best.monitor": Measured,
     "callbacks.best.mode": Literal["min"],
+    "callbacks.best.save_top_k": Literal[1],  # which is measured, and gone back to
+    "callbacks.best.save_weights_only": Literal[False],
+    "callbacks.last.save_weights_only": Literal[False],  # or nothing could go on from there
     "callbacks.pruning.monitor": Measured,
     "callbacks.rewind.monitor": Measured,
     "callbacks.solved.monitors.*": Measured,

@@ -63,7 +63,7 @@ def load(word: str) -> Machine:
         checkpoint = read_checkpoint(path)
     cfg = configuration(checkpoint)
     cfg.callbacks, cfg.output_dir = {}, "unused"
-    cfg.trainer.update(accelerator="cpu", enable_progress_bar=False)  # where the machine still is after a test
+    cfg.trainer.update(accelerator="cpu")  # where the machine still is after a test
     task, learner, trainer = rebuild(cfg, checkpoint, path)
     trainer.loggers = []  # it is measured for its pictures alone
     trainer.test(learner, datamodule=task, verbose=False)

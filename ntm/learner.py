@@ -116,6 +116,10 @@ class Learner(L.LightningModule):
         self.sequences += self.unstepped
         self.unstepped = 0
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if 0 <= self.trainer.max_steps <= self.global_step:
+            self.trainer.should_stop = True  # so Lightning measures what came after the last whole interval, too
+
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.measure(("val", "far")[dataloader_idx], batch, self.machine(batch.inputs))
 
@@ -161,16 +165,27 @@ class Learner(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.sequences = checkpoint["sequences"]
-        rate = getattr(self.optimizer, "keywords", {}).get("lr")
-        for optimizer, scheduler in zip(
+        if plan(self.config) != plan(checkpoint["config"]):
+            self.plan_anew(checkpoint)
+        progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress", {})
+        taken = checkpoint["global_step"] * checkpoint["config"]["trainer"].get("accumulate_grad_batches", 1)
+        for counts in progress.values():
+            if isinstance(counts, dict):  # batches whose gradients no step has taken come again
+                counts.update({name: min(count, taken) for name, count in counts.items() if isinstance(count, int)})
+
+    def plan_anew(self, checkpoint: dict[str, Any]) -> None:
+        """Write into a checkpoint the rates that a run with this one's settings would be at."""
+        optimizer = self.optimizer(self.parameters())
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # or torch warns of steps that nobody took
+        scheduler = self.scheduler(optimizer)
+        for kept, schedule in zip(
             checkpoint.get("optimizer_states", ()), checkpoint.get("lr_schedulers", ()), strict=True
         ):
-            for group in optimizer["param_groups"]:
-                if rate not in (None, group["initial_lr"]):  # the run was told to go on with another
-                    group["lr"] *= rate / group["initial_lr"]
-                    group["initial_lr"] = rate
-            scheduler["base_lrs"] = [group["initial_lr"] for group in optimizer["param_groups"]]
-            scheduler["_last_lr"] = [group["lr"] for group in optimizer["param_groups"]]
+            for _ in range(schedule["last_epoch"]):
+                scheduler.step()
+            schedule.update(scheduler.state_dict())
+            for group, planned in zip(kept["param_groups"], optimizer.param_groups, strict=True):
+                group.update({key: value for key, value in planned.items() if key != "params"})
 
     def check_fits(self, state_dict: Mapping[str, Tensor], source: str) -> None:
         """Raise a ValueError, which names the `source`, unless weights are of this machine's names and sizes."""
@@ -184,13 +199,20 @@ class Learner(L.LightningModule):
                 )
 
     def taken(self, state_dict: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-        """What this machine takes of another's weights: a state that is constant stays its own, with its own slots.
+        """What this machine takes of another's weights: the loss and a state that is constant stay its own.
 
         Raises:
             ValueError: they do not fit otherwise; it names the `source`.
         """
         states = {name: part for name, part in self.named_modules() if isinstance(part, Initial)}
         constants = {f"{name}.value": state.value for name, state in states.items() if state.kind == "constant"}
-        weights = {**state_dict, **constants}
+        machine = {name: value for name, value in state_dict.items() if name.startswith("machine.")}
+        others = {name: value for name, value in self.state_dict().items() if not name.startswith("machine.")}
+        weights = {**machine, **constants, **others}
         self.check_fits(weights, source)
         return weights
+
+
+def plan(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the rate of a step follows from."""
+    return config["scheduler"], config["optimizer"], config["trainer"]["max_steps"]

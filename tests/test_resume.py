@@ -2,15 +2,18 @@
 
 import json
 from contextlib import nullcontext
+from copy import deepcopy
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
 from fakes import TINY, compose, options
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 import train
+from callbacks.metrics import read_rows
 from callbacks.results import weights_hash
 from conf.check import ConfigError
 from conf.resume import expand, newest_checkpoint
@@ -131,6 +134,63 @@ def test_accumulated_gradients_survive_an_interruption(tmp_path):
     assert_same(straight, resumed)
 
 
+@pytest.mark.parametrize("batches", [4, 5, 6, 7, 8])  # of three steps of four
+def test_gradients_that_no_step_has_taken_are_added_up_anew(batches, tmp_path):
+    class Told(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *step) -> None:
+            trainer._signal_connector.received_sigterm = step[-1] + 1 == batches
+
+    chosen = ("+trainer.accumulate_grad_batches=4", "trainer.val_check_interval=12")
+    straight = fit(tmp_path / "straight", 3, *chosen)
+    cfg = compose(*TINY, *NOISY, *chosen, "trainer.max_steps=3", output_dir=tmp_path / "first")
+    torch.manual_seed(cfg.seed)
+    task, learner, trainer = train.build(cfg)
+    trainer.callbacks.append(Told())
+    with pytest.raises(SIGTERMException):
+        trainer.fit(learner, datamodule=task)
+    resumed = fit(tmp_path / "second", 3, *chosen, resume=newest_checkpoint(tmp_path / "first"))
+    assert_same(straight, resumed)
+
+
+CYCLES = (
+    "scheduler._target_=torch.optim.lr_scheduler.CyclicLR",
+    *("+scheduler.base_lr=1e-3", "+scheduler.max_lr=1e-2", "+scheduler.step_size_up=2", "~scheduler.T_max"),
+)
+
+
+def test_a_schedule_that_has_rates_of_its_own_goes_on_where_it_was(tmp_path):
+    straight = fit(tmp_path / "straight", 6, *CYCLES)
+    fit(tmp_path / "first", 6, *CYCLES, crash=5)
+    assert_same(straight, fit(tmp_path / "second", 6, *CYCLES, resume=newest_checkpoint(tmp_path / "first")))
+
+
+@pytest.mark.parametrize("scheduler", ["constant", "cosine", "warmup"])
+def test_a_run_that_goes_on_longer_is_at_the_rates_of_one_that_was_meant_to(scheduler, tmp_path):
+    chosen = (*TINY, f"scheduler={scheduler}", "trainer.val_check_interval=1")
+    train.run(compose(*chosen, "trainer.max_steps=3", output_dir=tmp_path / "first"))
+    meant = compose(*chosen, "trainer.max_steps=6", output_dir=tmp_path / "meant")
+    longer = compose(*chosen, "trainer.max_steps=6", output_dir=tmp_path / "longer")
+    longer.checkpoint = str(tmp_path / "first/checkpoints/last.ckpt")
+    rates = []
+    for cfg in (meant, longer):
+        train.check(deepcopy(cfg))
+        task, learner, trainer = train.build(cfg)
+        trainer.callbacks.append(rate := Rates())
+        trainer.fit(learner, datamodule=task, ckpt_path=cfg.checkpoint, weights_only=True)
+        rates.append(rate.seen)
+    assert rates[0][3:] == rates[1]
+
+
+class Rates(L.Callback):
+    """The rate of every step that is taken."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, learner: L.LightningModule, optimizer) -> None:
+        self.seen.append(optimizer.param_groups[0]["lr"])
+
+
 @pytest.mark.parametrize("engine", ["eager", "fused"])
 def test_the_same_seed_twice_gives_the_same_weights(engine, tmp_path):
     assert_same(fit(tmp_path / "one", 3, f"engine={engine}"), fit(tmp_path / "two", 3, f"engine={engine}"))
@@ -177,9 +237,21 @@ def test_the_tests_measure_the_average_that_the_best_checkpoint_holds(tmp_path):
     assert measured == hashes[0] != hashes[1]
 
 
-def test_a_run_shorter_than_the_interval_is_measured_at_its_end(tmp_path):
-    fit(tmp_path, 2, "trainer.val_check_interval=1000")
+@pytest.mark.parametrize(("steps", "interval", "measured"), [(2, 1000, [2]), (5, 3, [3, 5]), (6, 3, [3, 6])])
+def test_what_comes_after_the_last_whole_interval_is_measured_too(steps, interval, measured, tmp_path):
+    fit(tmp_path, steps, f"trainer.val_check_interval={interval}")
+    rows = read_rows(tmp_path / "metrics.csv")
+    assert [int(float(row["sequences"])) / 2 for row in rows if row.get("val/bits")] == measured
     assert (tmp_path / "checkpoints/best.ckpt").exists()
+
+
+def test_a_machine_may_begin_under_a_loss_that_holds_numbers(tmp_path):
+    fit(tmp_path, 2)
+    learner = train.build(compose(*TINY, *NOISY))[1]
+    learner.loss.register_buffer("weight", torch.ones(8))
+    taken = learner.taken(torch.load(tmp_path / "checkpoints/best.ckpt", weights_only=True)["state_dict"], "weights=it")
+    learner.load_state_dict(taken)
+    assert torch.equal(taken["loss.weight"], torch.ones(8))
 
 
 def test_a_run_resumed_for_less_than_an_interval_measures_the_machine_it_has(tmp_path):
@@ -199,6 +271,14 @@ def test_a_run_that_goes_on_has_not_ended(tmp_path):
     with pytest.raises(FloatingPointError):
         train.run(cfg)
     assert not (run / "results.json").exists()
+
+
+def test_a_resumption_cannot_begin_in_two_places(tmp_path):
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("[checkpoint=elsewhere/last.ckpt]")
+    assert expand([f"resume={tmp_path}"])[0] == "checkpoint=elsewhere/last.ckpt"
+    with pytest.raises(ConfigError, match="Leave one out"):
+        expand([f"resume={tmp_path}", f"checkpoint={tmp_path}/checkpoints/best.ckpt"])
 
 
 def test_a_run_that_has_ended_without_a_checkpoint_is_not_begun_anew(tmp_path):
