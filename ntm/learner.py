@@ -167,11 +167,11 @@ class Learner(L.LightningModule):
         self.sequences = checkpoint["sequences"]
         if plan(self.config) != plan(checkpoint["config"]):
             self.plan_anew(checkpoint)
-        progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress", {})
-        taken = checkpoint["global_step"] * checkpoint["config"]["trainer"].get("accumulate_grad_batches", 1)
-        for counts in progress.values():
-            if isinstance(counts, dict):  # batches whose gradients no step has taken come again
-                counts.update({name: min(count, taken) for name, count in counts.items() if isinstance(count, int)})
+        if "loops" in checkpoint:  # batches whose gradients no step has taken come again
+            taken = checkpoint["global_step"] * checkpoint["config"]["trainer"].get("accumulate_grad_batches", 1)
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            for counts in (progress["total"], progress["current"]):
+                counts.update({name: min(count, taken) for name, count in counts.items()})
 
     def plan_anew(self, checkpoint: dict[str, Any]) -> None:
         """Write into a checkpoint the rates that a run with this one's settings would be at."""
