@@ -13,12 +13,13 @@ import logging
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from conf.check import ConfigError, check_settings, check_target, check_writable, exit_on_mistake, explained
+from conf.resume import unquoted
 from train import build, members, warn_if_crowded
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ntm.learner import Learner
     from tasks.base import Task
 
+OF_A_RUN = ("weights", "resume", "allow", "optimizer", "scheduler")
 OF_TRAINING = ("film", "learning")  # the pictures of how a machine came to be, which a test has nothing to draw of
 
 
@@ -39,17 +41,19 @@ def main() -> None:
         for word in sys.argv[1:]:
             if "=" not in word:
                 raise ConfigError(f"{word} is not key=value. Did you mean checkpoint={word}?")
+        paths = [word for word in sys.argv[1:] if word.startswith(("checkpoint=", "output_dir="))]
+        words = [word for word in sys.argv[1:] if word not in paths]
         try:
-            overrides = OmegaConf.from_dotlist(sys.argv[1:])
+            overrides = OmegaConf.from_dotlist([word for word in words if not word.startswith("+")])
+            added = OmegaConf.from_dotlist([word[1:] for word in words if word.startswith("+")])
         except YAMLError as error:
-            raise ConfigError(
-                f"{' '.join(sys.argv[1:])} cannot be read: {error}. Write key=value, as in YAML."
-            ) from error
-        evaluate(overrides)
+            raise ConfigError(f"{' '.join(words)} cannot be read: {error}. Write key=value, as in YAML.") from error
+        overrides.update({key: unquoted(path) for key, _, path in (word.partition("=") for word in paths)})
+        evaluate(overrides, added)
 
 
-def evaluate(overrides: DictConfig) -> None:
-    """Test the machine in `overrides.checkpoint` under its own configuration, changed by the other overrides.
+def evaluate(overrides: DictConfig, added: DictConfig | None = None) -> None:
+    """Test the machine in `overrides.checkpoint` in its own configuration, changed by the others and `added` ones.
 
     Raises:
         ConfigError: there is no such checkpoint, or an override names no setting of it or breaks its rule.
@@ -66,14 +70,19 @@ def evaluate(overrides: DictConfig) -> None:
     cfg.output_dir = str(run / "evaluation" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
     show_all(cfg.callbacks)
     cfg.callbacks.report.run = str(run)
-    for key in map(str, overrides):
+    added = added or OmegaConf.create()
+    given = cast(DictConfig, OmegaConf.merge(overrides, added))
+    for key in map(str, given):
         if key == "logger":
             raise ConfigError("logger cannot be chosen: an evaluation is written into its folder alone. Leave it out.")
-        if isinstance(cfg.get(key), DictConfig) and not isinstance(overrides[key], DictConfig):
+        if key in OF_A_RUN:
+            raise ConfigError(f"{key} is of training, and changes nothing of a trained machine. Leave it out.")
+        if isinstance(cfg.get(key), DictConfig) and not isinstance(given[key], DictConfig):
             raise ConfigError(
-                f"{key}={overrides[key]} cannot be chosen: a checkpoint is measured with its own task and machine. "
+                f"{key}={given[key]} cannot be chosen: a checkpoint is measured with its own task and machine. "
                 f"Leave it out, or change a setting of it: {key}.NAME=VALUE."
             )
+    cfg.merge_with(added)
     OmegaConf.set_struct(cfg, True)
     cfg.merge_with(overrides)
     check_settings(cfg)

@@ -9,6 +9,8 @@ into the folder. A sweep does the same at its end.
 
 import csv
 import json
+import logging
+import os
 import re
 import sys
 from bisect import bisect_right
@@ -20,6 +22,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from callbacks.metrics import read_rows, whole
 from conf.check import OUTCOME, ConfigError, exit_on_mistake
@@ -28,6 +32,8 @@ from conf.resume import chosen
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
+
+log = logging.getLogger(__name__)
 
 Curve = list[tuple[float, float]]  # sequences seen, what was measured then
 
@@ -130,20 +136,30 @@ def summarize(folder: Path) -> list[Run]:
         raise ConfigError(f"{folder} holds no run. Give the folder of a sweep, or one with runs somewhere in it.")
     shared, rows = aggregate(runs)
     rich.print(table(shared, rows))
+    print(*troubles(runs, folder), sep="\n", end="\n" * bool(troubles(runs, folder)))
+    if not os.access(folder, os.W_OK):
+        print(f"{folder} may only be read, so the summary is left nowhere")
+        return runs
     with whole(folder / "summary.csv") as half:
         write_csv(rows, half)
     with whole(folder / "summary.md") as half:
         half.write_text(markdown(shared, rows, troubles(runs, folder)), encoding="utf-8")
     with whole(folder / "summary.png") as half:
         learning_curves(runs).savefig(half)
-    print(*troubles(runs, folder), f"The summary is in {folder}: summary.csv, summary.md and summary.png", sep="\n")
+    print(f"The summary is in {folder}: summary.csv, summary.md and summary.png")
     return runs
 
 
 def read_runs(folder: Path) -> list[Run]:
     """Every run in a folder and its subfolders, by name; a sweep's are numbers. What is not ours is passed over."""
     places = [path.parent.parent for path in folder.rglob(".hydra/overrides.yaml") if is_ours(path.parent)]
-    return [read_run(place) for place in sorted(places, key=lambda place: [(len(part), part) for part in place.parts])]
+    runs = []
+    for place in sorted(places, key=lambda place: [(len(part), part) for part in place.parts]):
+        try:
+            runs.append(read_run(place))
+        except (ValueError, OSError, OmegaConfBaseException, YAMLError) as error:
+            log.warning(f"{place} cannot be read, and is left out: {' '.join(str(error).split())}")
+    return runs
 
 
 def is_ours(hydra: Path) -> bool:
@@ -189,7 +205,8 @@ def by_configuration(runs: list[Run]) -> dict[tuple[str, ...], list[Run]]:
     """The runs that differ in nothing but their seeds."""
     groups = defaultdict(list)
     for run in runs:
-        groups[run.overrides].append(run)
+        # In whatever order they were typed; of a key that was typed twice the last counts.
+        groups[tuple(sorted({word.partition("=")[0]: word for word in run.overrides}.values()))].append(run)
     return groups
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from measure import ROOT, processor, put, table
 
+from conf.resume import quoted
 from summarize import LEARNED, Curve, Run, band, first_below, read_curve, read_run, read_runs, spread
 
 if TYPE_CHECKING:
@@ -78,10 +79,12 @@ def run(folder: Path, seed: int, overrides: list[str]) -> Run:
     """
     place = folder.absolute() / str(seed)
     print(f"seed {seed} ...", flush=True)
-    where = [f"hydra.sweep.dir={place.parent}", f"hydra.sweep.subdir={place.name}"]
+    where = [f"hydra.sweep.dir={quoted(place.parent)}", f"hydra.sweep.subdir={place.name}"]
     command = [sys.executable, str(ROOT / "train.py"), "-m", f"seed={seed}", *overrides, *where]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode == 2:
+        raise SystemExit(done.stderr.strip())
+    if not (place / ".hydra").exists():
         raise SystemExit(done.stderr.strip())
     left = read_run(place)
     print(f"seed {seed}: {left.outcome}", flush=True)

@@ -1,6 +1,7 @@
 """`resume=FOLDER`: a run's own command once more, in its folder and from its newest good checkpoint."""
 
 import fnmatch
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -148,6 +149,14 @@ def newest_checkpoint(folder: Path) -> Path | None:
     if found:
         raise ConfigError(f"{folder} has no checkpoint that can be read. Remove its checkpoints/ to start it anew.")
     return None
+
+
+def has_finished(folder: Path) -> bool:
+    """Whether a run has left its results; a power cut may leave a file with nothing in it."""
+    try:
+        return bool(json.loads((folder / "results.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
 
 
 def is_own(cfg: DictConfig) -> bool:

@@ -30,9 +30,14 @@ MOST_HEADS = 4  # of a kind in films, which a repository has to carry
 
 
 def main() -> None:
+    if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__.strip())
+        return
     if len(sys.argv) != 3:
         raise ConfigError(f"{Path(__file__).name} takes a checkpoint and a new file. Say both.")
     source, target = map(Path, sys.argv[1:])
+    if target.is_dir() or not target.absolute().parent.is_dir() or target.resolve() == source.resolve():
+        raise ConfigError(f"{target} is no new file in a folder. Name one, such as models/copy.ckpt.")
     try:
         checkpoint = read_checkpoint(str(source))
     except ValueError as error:

@@ -191,6 +191,15 @@ def test_what_is_shipped_of_a_checkpoint_measures_the_same(trained, tmp_path):
     assert str(folder).encode() not in (tmp_path / "small.ckpt").read_bytes()
 
 
+@pytest.mark.parametrize("target", ["nowhere/small.ckpt", ".", "best.ckpt"])
+def test_what_is_shipped_goes_into_a_new_file(target, trained, tmp_path):
+    folder, _ = trained
+    best = tmp_path / "best.ckpt"
+    best.write_bytes((folder / "checkpoints/best.ckpt").read_bytes())
+    run("models/ship.py", "best.ckpt", target, folder=tmp_path, code=2)
+    assert best.read_bytes() == (folder / "checkpoints/best.ckpt").read_bytes()
+
+
 def test_what_is_shipped_of_a_checkpoint_still_draws_how_it_learned(trained, tmp_path):
     folder, _ = trained
     run("models/ship.py", str(folder / "checkpoints/best.ckpt"), "small.ckpt", folder=tmp_path)

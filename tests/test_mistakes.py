@@ -1,6 +1,7 @@
 """A user's mistake is one line that names the key and the value, exit code 2, and nothing is written."""
 
 import os
+import shutil
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -408,6 +409,8 @@ def test_a_run_that_has_had_all_its_steps_cannot_go_on(checkpoint, said):
         ({"speed": 3}, ["speed"]),
         ({"logger": "csv"}, ["logger cannot be chosen", "into its folder alone"]),
         ({"logger": {"wandb": {"mode": "online"}}}, ["logger cannot be chosen"]),
+        ({"weights": "other.ckpt"}, ["weights is of training"]),
+        ({"optimizer": {"lr": 1}}, ["optimizer is of training"]),
         ({"task": "recall"}, ["task=recall cannot be chosen", "task.NAME=VALUE"]),
         ({"checkpoint": 5}, ["error: checkpoint=5 is not a file"]),
         ({"task": {"test_lengths": [0]}}, ["task.test_lengths=[0]", "greater than 0"]),
@@ -433,6 +436,16 @@ def test_a_word_that_is_not_a_setting_is_taken_for_the_checkpoint(said, monkeypa
 def test_a_word_that_yaml_cannot_read_is_told(said, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "checkpoint=best.ckpt", "task.test_lengths=[33"])
     assert "task.test_lengths=[33 cannot be read" in said(evaluate.main)
+
+
+def test_an_evaluation_takes_paths_as_they_are_and_what_lightning_takes(checkpoint, tmp_path, monkeypatch):
+    folder = tmp_path / "a run: #2"
+    folder.mkdir()
+    shutil.copyfile(checkpoint, folder / "best.ckpt")
+    words = [f"checkpoint={folder}/best.ckpt", f"output_dir={folder}/it #3", "+trainer.limit_test_batches=1"]
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *words, "callbacks.report=null"])
+    evaluate.main()
+    assert (folder / "it #3/results.json").exists()
 
 
 def test_an_evaluation_never_goes_where_another_is(checkpoint, said, tmp_path):

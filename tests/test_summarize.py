@@ -136,6 +136,23 @@ def test_a_run_of_another_program_is_passed_over(config, tmp_path):
     assert [run.folder.name for run in summarize.read_runs(tmp_path)] == ["ours"]
 
 
+def test_the_order_of_words_makes_no_other_configuration(tmp_path):
+    leave(tmp_path / "0", "task=copy", "loss=huber", seed=0)
+    leave(tmp_path / "1", "loss=huber", "task=copy", seed=1)
+    leave(tmp_path / "2", "loss=mine", "task=copy", "loss=huber", seed=2)  # the last counts
+    (row,) = summarize.aggregate(summarize.read_runs(tmp_path))[1]
+    assert row.runs == 3
+
+
+@pytest.mark.parametrize("name", ["results.json", ".hydra/config.yaml", ".hydra/overrides.yaml"])
+def test_a_run_that_cannot_be_read_leaves_the_others_alone(name, tmp_path, caplog):
+    leave(tmp_path / "0", seed=0)
+    leave(tmp_path / "1", seed=1)
+    (tmp_path / "1" / name).write_text("task:\n  _target_: tasks.copy.Copy\n" if "config" in name else "")
+    assert [run.seed for run in summarize.read_runs(tmp_path)] == [0]
+    assert f"{tmp_path}/1 cannot be read, and is left out" in caplog.text
+
+
 def test_rows_of_training_do_not_hide_what_was_measured_at_the_same_sequences(tmp_path):
     curve(tmp_path, (100, 2.0), (200, 0.0))
     assert summarize.read_curve(tmp_path / "metrics.csv", "val/error_bits") == [(100.0, 2.0), (200.0, 0.0)]

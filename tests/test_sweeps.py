@@ -230,6 +230,37 @@ def test_a_job_that_was_resumed_by_its_folder_is_still_of_its_sweep(more, sweep,
     assert sweep(*FOUR, "seed=0,2") == 2
 
 
+def test_what_a_job_was_resumed_with_is_still_said_when_its_sweep_is_repeated(sweep, monkeypatch, tmp_path):
+    words = (*TINY, "scheduler=constant", "seed=0,1")
+    assert sweep(*words) == 0
+    with monkeypatch.context() as once:
+        once.setattr(sys, "argv", [train.__file__, "resume=sweep/1", "trainer.max_steps=4"])
+        GlobalHydra.instance().clear()
+        cli(train.main)
+    assert sweep(*words) == 0
+    assert [row["runs"] for row in rows(tmp_path / "sweep/summary.csv")] == ["1", "1"]
+    assert "max_steps: 4" in (tmp_path / "sweep/1/.hydra/config.yaml").read_text()
+
+
+def test_no_two_jobs_go_into_one_folder(sweep, tmp_path, capsys):
+    assert sweep(*TINY, "hydra.sweep.subdir=one", "seed=0,1") == 2
+    assert "hydra.sweep.subdir=one is the folder of jobs 0 and 1" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_jobs_may_go_into_folders_of_folders(sweep, tmp_path):
+    assert sweep(*TINY, "hydra.sweep.subdir=deep/${seed}", "seed=0,1") == 0
+    assert [row["runs"] for row in rows(tmp_path / "sweep/summary.csv")] == ["2"]
+
+
+def test_a_job_whose_results_a_power_cut_has_emptied_is_measured_again(sweep, tmp_path):
+    assert sweep(*TINY, "seed=0") == 0
+    left = results(tmp_path / "sweep/0")
+    (tmp_path / "sweep/0/results.json").write_text("")
+    assert sweep(*TINY, "seed=0") == 0
+    assert results(tmp_path / "sweep/0")["weights"] == left["weights"]
+
+
 def test_a_job_of_an_experiment_that_is_a_sweep_is_resumed_as_one_run(sweep, monkeypatch, tmp_path):
     cell = ("controller=lstm", "task.sparse_rate=0", "task.noise=0", "seed=1")
     study = ("experiment=study/practice", *TINY, *cell, "scheduler=constant")

@@ -11,7 +11,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from conf.check import MISTAKES, OUTCOME, ConfigError, check_settings, outcome
-from conf.resume import all_words, chosen
+from conf.resume import all_words, chosen, has_finished
 
 
 class Grid(BasicSweeper):
@@ -28,19 +28,30 @@ class Grid(BasicSweeper):
 
     def __init__(self, *, params: dict[str, str] | None):
         super().__init__(max_batch_size=None, params=params)  # all at once, or a failure would keep back the others
+        self.kept: dict[Path, bytes] = {}  # what finished jobs say of themselves, which Hydra writes anew
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose and check every job before the first is launched.
 
         Raises:
-            ConfigError: one is a mistake, or the folder of one holds another.
+            ConfigError: one is a mistake, or the folder of one holds another, or is another's.
         """
         from callbacks.results import leave_out
 
+        places: dict[Path, int] = {}
         for number, overrides in enumerate(batch):
             began = time.time()
             job = check_job(self.hydra_context.config_loader, self.config, list(overrides), number)
-            check_same(Path(job.hydra.sweep.dir, job.hydra.sweep.subdir), list(job.hydra.overrides.task))
+            place = Path(job.hydra.sweep.dir, job.hydra.sweep.subdir)
+            if place in places:
+                raise ConfigError(
+                    f"hydra.sweep.subdir={job.hydra.sweep.subdir} is the folder of jobs {places[place]} and {number}. "
+                    "Put ${hydra.job.num} in it."
+                )
+            places[place] = number
+            check_same(place, list(job.hydra.overrides.task))
+            if has_finished(place):
+                self.kept |= {file: file.read_bytes() for file in (place / ".hydra").glob("*.yaml")}
             if number:  # the first job may run in this process, and is not to wait for the others
                 leave_out(time.time() - began)
         self.launched = True  # now
@@ -63,11 +74,13 @@ class Grid(BasicSweeper):
                     folder.rmdir()
             raise
         except Exception as error:
-            if outcome(error) not in [path.read_text(encoding="utf-8").strip() for path in folder.glob(f"*/{OUTCOME}")]:
+            if outcome(error) not in [path.read_text(encoding="utf-8").strip() for path in folder.rglob(OUTCOME)]:
                 raise
             raise SystemExit(1) from None  # the job itself has said why
         finally:
-            if any(folder.glob("*/.hydra/overrides.yaml")):
+            for file, said in self.kept.items():
+                file.write_bytes(said)
+            if any(folder.rglob(".hydra/overrides.yaml")):
                 summarize(folder)
 
 

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from conf.check import ConfigError
-from conf.resume import ONE_RUN, newest_checkpoint, quoted
+from conf.resume import ONE_RUN, has_finished, newest_checkpoint, quoted
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -31,7 +31,7 @@ def run_job(
     Raises:
         ConfigError: as `check`, or this launcher cannot give the job the processes that it asks for.
     """
-    if Path(cfg.output_dir, "results.json").exists():
+    if has_finished(Path(cfg.output_dir)):
         log.info(f"{cfg.output_dir} has finished already")
         return None
     with as_a_run(cfg):
