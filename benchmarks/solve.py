@@ -82,9 +82,7 @@ def run(folder: Path, seed: int, overrides: list[str]) -> Run:
     where = [f"hydra.sweep.dir={quoted(place.parent)}", f"hydra.sweep.subdir={place.name}"]
     command = [sys.executable, str(ROOT / "train.py"), "-m", f"seed={seed}", *overrides, *where]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode == 2:
-        raise SystemExit(done.stderr.strip())
-    if not (place / ".hydra").exists():
+    if done.returncode == 2 or not (place / ".hydra").exists():
         raise SystemExit(done.stderr.strip())
     left = read_run(place)
     print(f"seed {seed}: {left.outcome}", flush=True)
