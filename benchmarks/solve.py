@@ -75,7 +75,7 @@ def run(folder: Path, seed: int, overrides: list[str]) -> Run:
     """Train with one seed, or what is left of that; what the run left behind.
 
     Raises:
-        SystemExit: the overrides are a mistake, which is one in every seed, or it never began, or the folder holds others.
+        SystemExit: the overrides are a mistake, which is one in every seed, never began, or the folder holds others.
     """
     place = folder.absolute() / str(seed)
     print(f"seed {seed} ...", flush=True)
