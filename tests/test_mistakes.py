@@ -12,12 +12,13 @@ import torch
 from fakes import ROOT, TINY, compose
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
+from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import OmegaConf
 
 import evaluate
 import tasks
 import train
-from conf.check import ConfigError, check_settings, check_target, cli, exit_on_mistake
+from conf.check import ConfigError, check_settings, check_target, cli, exit_on_mistake, is_first_process
 
 # The overrides, and words that the line must have: the key, the value, the rule or the remedy.
 MISTAKES = [
@@ -446,6 +447,30 @@ def test_an_evaluation_takes_paths_as_they_are_and_what_lightning_takes(checkpoi
     monkeypatch.setattr(sys, "argv", ["evaluate.py", *words, "callbacks.report=null"])
     evaluate.main()
     assert (folder / "it #3/results.json").exists()
+
+
+def test_what_lightning_finds_wrong_once_it_trains_is_one_line(tmp_path):
+    swa = "{_target_:lightning.pytorch.callbacks.StochasticWeightAveraging,swa_lrs:0.01}"
+    with pytest.raises(ConfigError, match="trainer: "):
+        train.run(compose(*TINY, f"+callbacks.swa={swa}", output_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "first"),
+    [({}, True), ({"LOCAL_RANK": "1"}, False), ({"SLURM_PROCID": "1"}, False), ({"SLURM_PROCID": "0"}, True)],
+)
+def test_a_run_is_begun_by_its_first_process(ranks, first, monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, rank in ranks.items():
+        monkeypatch.setenv(name, rank)
+    assert is_first_process() == first
+
+
+@pytest.mark.parametrize(("chosen", "bars"), [("callbacks.progress=null", 0), ("callbacks.progress.refresh_rate=9", 1)])
+def test_a_bar_is_drawn_where_a_callback_draws_one_alone(chosen, bars, tmp_path):
+    trainer = train.build(compose(*TINY, chosen, output_dir=tmp_path))[2]
+    assert sum(isinstance(callback, ProgressBar) for callback in trainer.callbacks) == bars
 
 
 def test_an_evaluation_never_goes_where_another_is(checkpoint, said, tmp_path):

@@ -153,6 +153,14 @@ def test_a_run_that_cannot_be_read_leaves_the_others_alone(name, tmp_path, caplo
     assert f"{tmp_path}/1 cannot be read, and is left out" in caplog.text
 
 
+def test_a_folder_that_may_only_be_read_is_summarised_on_the_terminal(tmp_path, monkeypatch, capsys):
+    leave(tmp_path / "0", seed=0)
+    monkeypatch.setattr(summarize.os, "access", lambda *_: False)
+    summarize.summarize(tmp_path)
+    assert "may only be read" in capsys.readouterr().out
+    assert not (tmp_path / "summary.csv").exists()
+
+
 def test_rows_of_training_do_not_hide_what_was_measured_at_the_same_sequences(tmp_path):
     curve(tmp_path, (100, 2.0), (200, 0.0))
     assert summarize.read_curve(tmp_path / "metrics.csv", "val/error_bits") == [(100.0, 2.0), (200.0, 0.0)]
