@@ -41,22 +41,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Found(NamedTuple):
-    """What a machine does with sequences of one length: shares, and wrong bits of a sequence."""
-
-    alone: float
-    read_there: float
-    marked: float
-    by_priority: float
-    wrong: float
-
-
 class Placed(NamedTuple):
     """How far places follow from priorities, and both."""
 
     share: float
     priority: Float[Tensor, " vectors"]
     slot: Float[Tensor, " vectors"]
+
+
+class Found(NamedTuple):
+    """What a machine does with sequences of one length: shares, places, and wrong bits of a sequence."""
+
+    alone: float
+    read_there: float
+    marked: float
+    placed: Placed
+    wrong: float
 
 
 def main() -> None:
@@ -68,17 +68,16 @@ def main() -> None:
     options = parser.parse_args()
 
     runs = solve.finished(options.folder)
-    rows, placed = [], {}
+    rows: list[list[str]] = []
+    placed: dict[int, Placed] = {}
     for run in runs:
         progress(f"seed {run.seed}")
         task, learner = load(str(run.folder / "checkpoints" / "best.ckpt"))
         assert isinstance(task, Sort)
         for length in options.lengths:
-            traces = episodes(task, learner.machine, length, options.size)
-            found = measure(task, traces)
-            if length == options.lengths[0]:
-                placed[run.seed] = by_priority(task, traces)
-            shares = [f"{100 * share:.0f}%" for share in found[:4]]
+            found = measure(task, learner.machine, length, options.size)
+            placed.setdefault(run.seed, found.placed)  # of the first length
+            shares = [f"{100 * share:.0f}%" for share in (*found[:3], found.placed.share)]
             rows.append([str(run.seed), str(length), *shares, f"{found.wrong:.3g}"])
     command = ["python", "benchmarks/sorting.py", str(options.folder), "--name", options.name]
     image = f"images/sorting_{options.folder.name}.png"
@@ -98,13 +97,10 @@ def main() -> None:
     print("\n".join(lines))
 
 
-def episodes(task: Sort, machine: Machine, length: int, size: int) -> list[Trace]:
+def measure(task: Sort, machine: Machine, length: int, size: int) -> Found:
     generator = torch.Generator().manual_seed(0)
-    drawn = (task.sample(length, 1, generator) for _ in range(size))
-    return [replace(machine.trace(episode), phases=task.phases(length)) for episode in drawn]
-
-
-def measure(task: Sort, traces: list[Trace]) -> Found:
+    episodes = (task.sample(length, 1, generator) for _ in range(size))
+    traces = [replace(machine.trace(episode), phases=task.phases(length)) for episode in episodes]
     told = [places(trace, trace.inputs[:, task.num_bits]) for trace in traces]
     read = [came_back is not None for _, answers in told for came_back in answers]
     marked = [came_back for _, answers in told for came_back in answers[:-1] if came_back is not None]
@@ -112,7 +108,7 @@ def measure(task: Sort, traces: list[Trace]) -> Found:
         mean(share for share, _ in told),
         mean(read),
         mean(marked) if marked else 0.0,
-        by_priority(task, traces).share,
+        by_priority(task, traces),
         mean(float(trace.wrong.sum()) for trace in traces),
     )
 
